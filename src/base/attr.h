@@ -1,0 +1,18 @@
+#pragma once
+/*
+ * Compiler attributes under names that read well. The only place that spells __attribute__.
+ * Names that overrun buffers (strcpy, sprintf, strtok, atoi, alloca …) are refused by tests/lint.
+ */
+#include <stddef.h>
+
+#define MUST_CHECK __attribute__((warn_unused_result))
+#define PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+#define NONNULL __attribute__((nonnull))
+#define UNUSED __attribute__((unused))
+#define NORETURN __attribute__((noreturn))
+#define CLEANUP(fn) __attribute__((cleanup(fn)))
+#define LIKELY(x) __builtin_expect(!!(x), 1)
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+#define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+#define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))

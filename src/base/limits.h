@@ -1,0 +1,40 @@
+#pragma once
+/*
+ * Every bound on what comes from outside, by name. docs/operations.md lists them; a module that needs
+ * another adds it here. Bytes unless the name says otherwise.
+ */
+#define LIMIT_HTTP_HEAD (64u << 10)        /* request line and headers; past it 431 */
+#define LIMIT_HTTP_TARGET (16u << 10)      /* request target; past it 414 */
+#define LIMIT_HTTP_HEADER_COUNT 100        /* past it 431 */
+#define LIMIT_HTTP_BODY (16u << 20)        /* past it 413 */
+#define LIMIT_WS_MESSAGE (16u << 20)       /* incoming, DeepWiki paths; past it close 1009 */
+#define LIMIT_WS_MESSAGE_SMALL (64u << 10) /* incoming, other paths */
+#define LIMIT_WS_FRAGMENTS_COUNT 65536
+#define LIMIT_WS_CONTROL 125               /* RFC 6455 §5.5 */
+#define LIMIT_JSON_DEPTH 64
+#define LIMIT_CONNECTIONS_COUNT 19500      /* per process, below the descriptor limit */
+#define LIMIT_MESSAGES_COUNT 1000          /* messages in one chat request */
+#define LIMIT_STREAM_EVENT (1u << 20)      /* one event's payload */
+#define LIMIT_STREAM_TAIL (256u << 10)     /* unspilled bytes kept in memory per stream */
+#define LIMIT_STREAM_BACKLOG (4u << 20)    /* past it the producer is refused: the log cannot keep up */
+#define LIMIT_FRAME_SEGMENT (32u << 10)    /* one shared block of encoded frames */
+#define LIMIT_MERGED_FRAME (32u << 10)     /* text merged for a reader that is behind */
+#define LIMIT_FILE_BYTES (2u << 20)        /* larger files are not indexed */
+#define LIMIT_WALK_DEPTH 64
+#define LIMIT_WALK_FILES_COUNT 1000000
+#define LIMIT_CHUNK_BYTES (8u << 10)       /* a chunk never exceeds it */
+#define LIMIT_QUERY_BYTES (64u << 10)
+#define LIMIT_QUERY_TERMS_COUNT 256
+#define LIMIT_WORK_QUEUE_COUNT 4096
+#define LIMIT_CHILD_OUTPUT (256u << 20)
+#define LIMIT_LOG_LINE (8u << 10)
+#define LIMIT_LOG_BACKLOG (1u << 20)
+
+#define TIMEOUT_HTTP_HEAD_MS 10000  /* first byte of a request to the end of its head */
+#define TIMEOUT_HTTP_BODY_MS 30000  /* between two reads of a body */
+#define TIMEOUT_HTTP_IDLE_MS 75000  /* keep-alive */
+#define TIMEOUT_WS_PING_MS 20000    /* a ping every … */
+#define TIMEOUT_WS_PONG_MS 20000    /* … and a pong within */
+#define TIMEOUT_WRITE_STALL_MS 60000 /* no byte accepted by the peer: cut off, it may resume */
+#define TIMEOUT_DRAIN_MS 10000
+#define KEEPALIVE_SSE_MS 15000

@@ -1,0 +1,105 @@
+#pragma once
+/*
+ * The lexical index of one source: an immutable file ("segment") that holds file contents, chunks and an inverted
+ * index with BM25 (k1 1.2, b 0.75), written once, memory-mapped and verified on open.
+ * Build: one thread, memory bounded by index_build_options.memory_bytes (spills runs to disk and merges them).
+ * Search: any thread, on a snapshot held by reference. Synchronous: workers only, not loops.
+ *
+ * Fields: terms of the chunk's text count once, of its symbol four times more, of its path twice more.
+ * File context: a chunk's score + 0.5 × its whole file's own BM25 score.
+ */
+#include "base/err.h"
+#include "base/span.h"
+#include "text/analyze.h"
+#include <stdatomic.h>
+
+/* ---- build ---- */
+
+struct index_build_options {
+    enum analyzer analyzer;
+    size_t memory_bytes;  /* postings held before a run is spilled; 0 = 64 MiB */
+    const char *revision; /* kept in the header; may be "" */
+    const char *fingerprint;
+};
+
+struct index_chunk_in {
+    uint32_t start_line, end_line;
+    size_t start, len; /* range of the file's text */
+    struct span symbol, symbol_kind;
+    uint8_t kind;    /* enum chunk_kind of ingest */
+};
+
+struct index_file_in {
+    struct span path, language, text;
+    uint64_t size;
+    int64_t mtime_ns;
+    bool is_test;
+    const struct index_chunk_in *chunks;
+    size_t chunk_count;
+};
+
+struct index_builder;
+/* The segment appears at `path` only when finish succeeds (temporary file, fsync, rename). */
+int index_builder_new(const char *path, const struct index_build_options *options,
+                      struct index_builder **ret, struct err *err) MUST_CHECK;
+int index_builder_add(struct index_builder *b, const struct index_file_in *file, struct err *err) MUST_CHECK;
+int index_builder_finish(struct index_builder *b, struct err *err) MUST_CHECK;
+void index_builder_free(struct index_builder *b); /* removes what was not finished */
+
+/* ---- read ---- */
+
+struct index; /* an open segment, shared by reference */
+
+/* -ERR_NOT_FOUND, -ERR_CORRUPT (named section), -ERR_IO. The whole file is verified by checksum once, at open. */
+int index_open(const char *path, struct index **ret, struct err *err) MUST_CHECK;
+struct index *index_ref(struct index *ix);
+void index_unref(struct index *ix);
+
+struct index_stats {
+    uint32_t files, chunks;
+    uint64_t text_bytes, terms;
+    const char *revision, *fingerprint; /* owned by the index */
+    enum analyzer analyzer;
+};
+void index_stats(const struct index *ix, struct index_stats *ret);
+
+struct index_file_view {
+    uint32_t id;
+    struct span path, language, text;
+    uint64_t size;
+    int64_t mtime_ns;
+    bool is_test;
+    uint32_t first_chunk, chunk_count;
+};
+bool index_file(const struct index *ix, uint32_t file, struct index_file_view *ret);
+bool index_file_by_path(const struct index *ix, struct span path, struct index_file_view *ret);
+
+struct index_chunk_view {
+    uint32_t id, file;
+    uint32_t start_line, end_line;
+    struct span path, symbol, symbol_kind, language, text;
+    uint8_t kind;
+    bool is_test;
+};
+bool index_chunk(const struct index *ix, uint32_t chunk, struct index_chunk_view *ret);
+
+/* ---- search ---- */
+
+struct index_hit {
+    uint32_t chunk;
+    float score;
+};
+/*
+ * Best k chunks (k <= 1000) for the text, by descending score, ties by ascending chunk id: deterministic.
+ * Returns how many, or -ERR_NO_MEMORY. A query without any known term has no hits.
+ */
+int index_search(const struct index *ix, struct span query, struct index_hit *ret, unsigned k) MUST_CHECK;
+/* How much each query term contributed to one chunk's score, for --explain. */
+struct index_term_weight {
+    char term[ANALYZER_TERM_MAX + 1];
+    float weight;
+};
+int index_explain(const struct index *ix, struct span query, uint32_t chunk,
+                  struct index_term_weight *ret, unsigned max) MUST_CHECK;
+/* Inverse document frequency of an (already analysed) term in this index; 0 when unknown. */
+float index_idf(const struct index *ix, struct span term);

@@ -1,0 +1,35 @@
+#pragma once
+/*
+ * Question → passages. Query-side policy over one or more index snapshots: search, fuse, de-duplicate, add
+ * neighbours where a chunk is cut off, keep to a token budget. Deterministic. Synchronous: workers only.
+ */
+#include "index/lexical.h"
+
+struct passage {
+    const struct index *index; /* borrowed: the caller holds the reference */
+    uint32_t chunk;            /* the hit */
+    uint32_t file;
+    uint32_t start_line, end_line; /* the passage may span neighbours of the hit */
+    struct span path, symbol, language, text; /* text = exactly these lines of the stored file */
+    uint8_t kind;
+    bool is_test;
+    float score;
+};
+
+struct retrieval_options {
+    unsigned max_passages;   /* 0 = 20 */
+    size_t token_budget;     /* of all texts together; 0 = 6000 */
+    unsigned max_per_file;   /* 0 = 4 */
+    struct span near_path;   /* a file the question is about (filePath): its passages first; may be empty */
+};
+
+struct passages {
+    struct passage *items; /* owned */
+    size_t count;
+    char note[160]; /* e.g. "no word of the question occurs in this source"; or empty */
+};
+
+int retrieval_search(const struct index *ix, struct span question,
+                     const struct retrieval_options *options, struct passages *ret,
+                     struct err *err) MUST_CHECK;
+void passages_done(struct passages *p);
