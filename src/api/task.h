@@ -1,0 +1,35 @@
+#pragma once
+/*
+ * A blocking engine call on behalf of an exchange: runs on a worker of the FAST lane, answers on the loop, and survives the
+ * peer leaving in between.
+ */
+#include "api/api_priv.h"
+#include "base/json.h"
+
+struct task {
+    struct work work;
+    struct api *api;
+    struct exchange *x; /* NULL once the peer has left */
+    struct engine_caller who;
+    json_t *body;       /* owned; spans of the parameters point into it */
+    struct span arg;    /* path piece, owned copy */
+    char *arg_copy;
+    struct buf query;   /* owned copy of the query string */
+    struct buf out;     /* the answer's JSON */
+    struct stream *stream; /* ref: an answer that is a stream instead */
+    bool wants_sse;
+    int result;
+    struct err err;
+    int (*call)(struct task *t); /* on the worker: fills out or stream */
+};
+
+/*
+ * Starts `call`. `body`, may be NULL, is taken. The answer: a problem document when call failed; the stream (SSE when asked for, else 202 with its
+ * address) when it set one; 200 with `out` otherwise.
+ */
+void task_start(const struct route_call *c, json_t *body, int (*call)(struct task *t));
+/* The request's body as a JSON object, or NULL after having answered 400/415. Caller owns it. */
+json_t *task_body(const struct route_call *c);
+/* 202 {"stream_id","events_url"} */
+void reply_stream_accepted(struct exchange *x, const struct stream *s);
+bool wants_event_stream(const struct http_request *r);

@@ -1,0 +1,231 @@
+#include "app/runtime.h"
+
+#include "api/api.h"
+#include "app/options.h"
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define LOOPS_MAX 32
+#define EXPIRE_BATCH 1000
+
+struct runtime {
+    const struct options *options; /* borrowed */
+    struct store *store;
+    struct worker_pool *workers;
+    struct hub *hub;
+    struct engine *engine;
+    struct api *api;
+    struct server *server;
+    struct loop *loops[LOOPS_MAX];
+    size_t loop_count;
+    char *socket;
+    char *journal_dir, *index_dir;
+};
+
+static char *path_in(const char *dir, const char *name)
+{
+    struct buf b = BUF_INIT(PATH_MAX);
+    buf_printf(&b, "%s/%s", dir, name);
+    return buf_detach(&b);
+}
+
+static unsigned core_count(void)
+{
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n < 1 ? 1 : n > LOOPS_MAX ? LOOPS_MAX : (unsigned)n;
+}
+
+/* One connection is one descriptor: take as many as the system lets us have. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit lim;
+    if (getrlimit(RLIMIT_NOFILE, &lim) == 0 && lim.rlim_cur < lim.rlim_max) {
+        lim.rlim_cur = lim.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &lim) < 0)
+            LOG_WARN("app", "the descriptor limit could not be raised", LOG_U("limit", lim.rlim_cur));
+    }
+}
+
+static int open_storage(struct runtime *r, struct err *err)
+{
+    const char *dir = option_str(r->options, OPT_DATA), *note;
+    int result = store_open_sqlite(dir, &r->store, &note, err);
+    if (result < 0)
+        return result;
+    if (note)
+        LOG_WARN("app", "the database was damaged", LOG_S("note", note));
+    r->socket = path_in(dir, "headwater.sock");
+    r->journal_dir = path_in(dir, "journal");
+    r->index_dir = path_in(dir, "index");
+    if (!r->socket || !r->journal_dir || !r->index_dir)
+        return err_set(err, ERR_INVALID, "the data directory's name is too long");
+    uint64_t keep_ms = option_u64(r->options, OPT_STREAM_RETENTION);
+    size_t expired = 0;
+    if (keep_ms && store_streams_expire(r->store, clock_wall_ms() - (int64_t)keep_ms, EXPIRE_BATCH, &expired, err) < 0)
+        LOG_WARN("app", "old streams could not be removed", LOG_S("why", err->msg));
+    return 0;
+}
+
+static int open_engine(struct runtime *r, struct err *err)
+{
+    unsigned cores = core_count();
+    int result = worker_pool_new(cores < 2 ? 2 : cores, cores < 2 ? 1 : cores / 2, &r->workers, err);
+    struct hub_options ho = {
+        .journal_dir = r->journal_dir,
+        .sync_interval_ms = option_u64(r->options, OPT_STREAM_SYNC),
+    };
+    if (result == 0)
+        result = hub_open(&ho, r->store, r->workers, &r->hub, err);
+    if (result < 0)
+        return result;
+    size_t n = option_count(r->options, OPT_ALLOW_PATH);
+    const char **allow = mem_alloc((n + 1) * sizeof *allow);
+    for (size_t i = 0; i < n; i++)
+        allow[i] = option_item(r->options, OPT_ALLOW_PATH, i);
+    struct engine_options eo = {
+        .index_dir = r->index_dir,
+        .allow_paths = allow,
+        .default_language = "en",
+        .store = r->store,
+        .hub = r->hub,
+        .workers = r->workers,
+    };
+    result = engine_new(&eo, &r->engine, err);
+    mem_free(allow);
+    return result;
+}
+
+static int open_loops(struct runtime *r, bool serve, struct err *err)
+{
+    uint64_t wanted = serve ? option_u64(r->options, OPT_THREADS) : 1;
+    size_t n = wanted ? (size_t)wanted : core_count();
+    if (n > LOOPS_MAX)
+        n = LOOPS_MAX;
+    for (size_t i = 0; i < n; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "loop-%zu", i);
+        int result = loop_new(name, &r->loops[i], err);
+        if (result < 0)
+            return result;
+        r->loop_count++;
+    }
+    return 0;
+}
+
+/* A machine without IPv6 is no reason not to start, as long as nobody asked for [::1] by name. */
+static int listen_tcp(struct runtime *r, struct err *err)
+{
+    size_t n = option_count(r->options, OPT_LISTEN), bound = 0;
+    for (size_t i = 0; i < n; i++) {
+        const char *address = option_item(r->options, OPT_LISTEN, i);
+        unsigned port;
+        int result = server_listen(r->server, address, &port, err);
+        if (result < 0) {
+            bool by_default = option_source(r->options, OPT_LISTEN) != SOURCE_FLAG && address[0] == '[';
+            if (!by_default)
+                return result;
+            LOG_INFO("app", "not listening on IPv6", LOG_S("address", address), LOG_S("why", err->msg));
+            continue;
+        }
+        const char *colon = strrchr(address, ':');
+        printf("listening on http://%.*s:%u\n", (int)(colon ? colon - address : 0), address, port);
+        bound++;
+    }
+    return bound ? 0 : err_set(err, ERR_INVALID, "nothing to listen on");
+}
+
+static int open_server(struct runtime *r, bool serve, struct err *err)
+{
+    struct api_options ao = {
+        .engine = r->engine,
+        .enable_echo = serve && option_bool(r->options, OPT_ENABLE_ECHO),
+        .started_ms = clock_wall_ms(),
+    };
+    r->api = api_new(&ao);
+    struct server_callbacks callbacks;
+    api_callbacks(r->api, &callbacks);
+    struct server_options so = {.cors_origins = option_str(r->options, OPT_CORS_ORIGINS)};
+    int result = server_new(r->loops, r->loop_count, &so, &callbacks, &r->server, err);
+    if (result < 0)
+        return result;
+    struct buf address = BUF_INIT(PATH_MAX);
+    buf_printf(&address, "unix:%s", r->socket);
+    result = server_listen(r->server, buf_str(&address), NULL, err);
+    buf_done(&address);
+    if (result < 0) {
+        err_hint(err, "the socket's path may be too long: choose a shorter --data directory");
+        return result;
+    }
+    return serve ? listen_tcp(r, err) : 0;
+}
+
+int runtime_start(const struct runtime_options *o, struct runtime **ret, struct err *err)
+{
+    struct runtime *r = mem_alloc(sizeof *r);
+    r->options = o->options;
+    raise_descriptor_limit();
+    int result = open_storage(r, err);
+    if (result == 0)
+        result = open_engine(r, err);
+    if (result == 0)
+        result = open_loops(r, o->serve, err);
+    if (result == 0)
+        result = open_server(r, o->serve, err);
+    for (size_t i = 0; result == 0 && i < r->loop_count; i++)
+        result = loop_start(r->loops[i], err);
+    if (result < 0) {
+        runtime_stop(r);
+        return result;
+    }
+    server_start(r->server);
+    fflush(stdout);
+    *ret = r;
+    return 0;
+}
+
+/* In the order in which nothing is used after it is gone: connections, answers, log, threads, store. */
+void runtime_stop(struct runtime *r)
+{
+    if (!r)
+        return;
+    if (r->api)
+        api_set_draining(r->api);
+    if (r->engine)
+        engine_drain(r->engine);
+    if (r->server) {
+        server_drain(r->server, option_u64(r->options, OPT_DRAIN_TIMEOUT));
+        server_free(r->server);
+    }
+    engine_free(r->engine);
+    if (r->hub)
+        hub_close(r->hub);
+    worker_pool_free(r->workers);
+    for (size_t i = 0; i < r->loop_count; i++) {
+        loop_stop(r->loops[i]);
+        loop_free(r->loops[i]);
+    }
+    api_free(r->api);
+    if (r->store)
+        store_close(r->store);
+    if (r->socket && r->server)
+        (void)unlink(r->socket);
+    mem_free(r->socket);
+    mem_free(r->journal_dir);
+    mem_free(r->index_dir);
+    mem_free(r);
+}
+
+const char *runtime_socket(const struct runtime *r)
+{
+    return r->socket;
+}

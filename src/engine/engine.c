@@ -1,0 +1,208 @@
+#include "engine/engine_priv.h"
+
+#include "base/mem.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+static int copy_allow_paths(struct engine *e, const char *const *paths, struct err *err)
+{
+    size_t n = 0;
+    while (paths && paths[n])
+        n++;
+    e->allow_paths = mem_alloc((n + 1) * sizeof *e->allow_paths);
+    for (size_t i = 0; i < n; i++) {
+        char *real = realpath(paths[i], NULL);
+        if (!real)
+            return err_errno(err, errno, "cannot use --allow-path '%s'", paths[i]);
+        e->allow_paths[i] = mem_strdup(real);
+        free(real);
+    }
+    return 0;
+}
+
+int engine_new(const struct engine_options *options, struct engine **ret, struct err *err)
+{
+    struct engine *e = mem_alloc(sizeof *e);
+    e->options = *options;
+    e->index_dir = mem_strdup(options->index_dir);
+    lock_init(&e->lock);
+    cond_init(&e->idle);
+    map_init(&e->sources);
+    list_init(&e->running);
+    int r = copy_allow_paths(e, options->allow_paths, err);
+    if (r == 0 && mkdir(e->index_dir, 0700) < 0 && errno != EEXIST)
+        r = err_errno(err, errno, "cannot make the index folder '%s'", e->index_dir);
+    if (r < 0) {
+        engine_free(e);
+        return r;
+    }
+    *ret = e;
+    return 0;
+}
+
+static void live_source_free(struct live_source *s)
+{
+    index_unref(s->index);
+    store_source_done(&s->row);
+    mem_free(s);
+}
+
+size_t engine_drain(struct engine *e)
+{
+    lock_enter(&e->lock);
+    e->stopping = true;
+    size_t n = e->running_count;
+    lock_leave(&e->lock);
+    return n;
+}
+
+void engine_free(struct engine *e)
+{
+    if (!e)
+        return;
+    lock_enter(&e->lock);
+    e->stopping = true;
+    list_each(n, &e->running)
+        stream_request_stop(container_of(n, struct running, link)->stream);
+    while (e->running_count)
+        cond_wait(&e->idle, &e->lock);
+    lock_leave(&e->lock);
+    size_t at = 0;
+    struct span key;
+    void *value;
+    while (map_each(&e->sources, &at, &key, &value))
+        live_source_free(value);
+    map_done(&e->sources);
+    for (size_t i = 0; e->allow_paths && e->allow_paths[i]; i++)
+        mem_free(e->allow_paths[i]);
+    mem_free(e->allow_paths);
+    mem_free(e->index_dir);
+    lock_done(&e->lock);
+    cond_done(&e->idle);
+    mem_free(e);
+}
+
+struct hub *engine_hub(struct engine *e)
+{
+    return e->options.hub;
+}
+
+struct worker_pool *engine_workers(struct engine *e)
+{
+    return e->options.workers;
+}
+
+int running_enter(struct engine *e, struct running *r, struct stream *s, struct err *err)
+{
+    int result = 0;
+    lock_enter(&e->lock);
+    if (e->stopping) {
+        result = err_set(err, ERR_UNAVAILABLE, "the server is shutting down");
+        err_hint(err, "ask again in a few seconds");
+    } else if (e->running_count >= ENGINE_RUNNING_MAX) {
+        result = err_set(err, ERR_LIMIT, "%d answers are already being made", ENGINE_RUNNING_MAX);
+        err_hint(err, "ask again in a few seconds");
+    } else {
+        r->stream = stream_ref(s);
+        list_append(&e->running, &r->link);
+        e->running_count++;
+    }
+    lock_leave(&e->lock);
+    return result;
+}
+
+void running_leave(struct engine *e, struct running *r)
+{
+    struct stream *s = r->stream;
+    lock_enter(&e->lock);
+    list_remove(&r->link);
+    e->running_count--;
+    r->stream = NULL;
+    stream_unref(s); /* before engine_free may return: the hub must outlive every reference */
+    if (!e->running_count)
+        cond_broadcast(&e->idle);
+    lock_leave(&e->lock);
+}
+
+int engine_stop(struct engine *e, const char *tenant, const char *id)
+{
+    int result = -ERR_NOT_FOUND;
+    lock_enter(&e->lock);
+    list_each(n, &e->running)
+    {
+        struct stream *s = container_of(n, struct running, link)->stream;
+        if (strcmp(stream_id(s), id) != 0 || strcmp(stream_tenant(s), tenant) != 0)
+            continue;
+        stream_request_stop(s);
+        result = 0;
+    }
+    lock_leave(&e->lock);
+    return result;
+}
+
+void emit_status(struct stream *s, const char *stage, double progress, const char *fmt, ...)
+{
+    char message[512];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(message, sizeof message, fmt, ap);
+    va_end(ap);
+    struct buf b = BUF_INIT(4096);
+    struct json_writer w = json_writer(&b);
+    jw_obj(&w);
+    jw_kstr(&w, "stage", stage);
+    jw_key(&w, "progress");
+    if (progress < 0)
+        jw_null(&w);
+    else
+        jw_num(&w, (double)(int)(progress * 1000) / 1000);
+    jw_kstr(&w, "message", message);
+    jw_end_obj(&w);
+    if (!buf_failed(&b))
+        (void)stream_append(s, STREAM_STATUS, buf_span(&b)); /* progress may be lost, the end may not */
+    buf_done(&b);
+}
+
+void emit_error(struct stream *s, const struct err *err, const char *phase)
+{
+    struct buf b = BUF_INIT(8192);
+    struct json_writer w = json_writer(&b);
+    jw_obj(&w);
+    jw_kstr(&w, "code", err_name(err->code));
+    jw_kstr(&w, "message", err->msg);
+    jw_kstr(&w, "hint", err->hint);
+    jw_kint(&w, "status", err_http_status(err->code));
+    jw_kstr(&w, "phase", phase);
+    jw_end_obj(&w);
+    if (!buf_failed(&b))
+        (void)stream_append(s, STREAM_ERROR, buf_span(&b)); /* the close that follows says "error" in any case */
+    buf_done(&b);
+}
+
+void engine_models_json(struct engine *e, struct buf *out)
+{
+    (void)e;
+    struct json_writer w = json_writer(out);
+    jw_obj(&w);
+    jw_key(&w, "providers");
+    jw_arr(&w);
+    jw_obj(&w);
+    jw_kstr(&w, "id", ENGINE_PROVIDER_LOCAL);
+    jw_kstr(&w, "name", "Local");
+    jw_key(&w, "models");
+    jw_arr(&w);
+    jw_obj(&w);
+    jw_kstr(&w, "id", "extractive");
+    jw_kstr(&w, "name", "extractive");
+    jw_end_obj(&w);
+    jw_end_arr(&w);
+    jw_kbool(&w, "supportsCustomModel", false);
+    jw_end_obj(&w);
+    jw_end_arr(&w);
+    jw_kstr(&w, "defaultProvider", ENGINE_PROVIDER_LOCAL);
+    jw_kstr(&w, "defaultModel", "extractive");
+    jw_end_obj(&w);
+}

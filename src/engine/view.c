@@ -1,0 +1,156 @@
+/* Looking at a source without an answer: search hits and lines of files, always from the stored index. */
+#include "engine/engine_priv.h"
+
+#include "base/hash.h"
+#include "base/mem.h"
+#include "text/lines.h"
+
+#define EXPLAIN_TERMS_MAX 16
+#define FILE_LINES_MAX 2000
+
+static int ignore_event(void *ctx, const struct stream_event *event)
+{
+    (void)ctx;
+    (void)event;
+    return 0;
+}
+
+/*
+ * An index to search now. A caller who may name any path (the command line) waits for changes to be indexed; others get what there is
+ * while it is renewed behind them.
+ */
+static int index_for_search(struct engine *e, const struct engine_caller *who, const char *id, struct index **ret,
+                            struct err *err)
+{
+    struct stream *progress = NULL;
+    *ret = source_fresh_index(e, id);
+    if (*ret)
+        return 0;
+    int r = indexing_start(e, id, NULL, &progress, err);
+    if (r < 0)
+        return r;
+    *ret = who->is_trusted ? NULL : source_any_index(e, id);
+    if (!*ret) {
+        r = stream_read(progress, 0, true, ignore_event, NULL, err);
+        if (r == 0)
+            *ret = source_any_index(e, id);
+    }
+    stream_unref(progress);
+    if (r == 0 && !*ret)
+        r = err_set(err, ERR_UNAVAILABLE, "the source could not be indexed");
+    if (r < 0)
+        err_hint(err, "'headwater index --report' on the source says why");
+    return r;
+}
+
+static void put_terms(struct json_writer *w, const struct index *ix, struct span query, uint32_t chunk)
+{
+    struct index_term_weight terms[EXPLAIN_TERMS_MAX];
+    int n = index_explain(ix, query, chunk, terms, EXPLAIN_TERMS_MAX);
+    jw_key(w, "terms");
+    jw_arr(w);
+    for (int i = 0; i < n; i++) {
+        jw_obj(w);
+        jw_kstr(w, "term", terms[i].term);
+        jw_key(w, "weight");
+        jw_num(w, (double)terms[i].weight);
+        jw_end_obj(w);
+    }
+    jw_end_arr(w);
+}
+
+static void put_hit(struct json_writer *w, const struct passage *p, const struct search_request *q)
+{
+    jw_obj(w);
+    jw_kspan(w, "path", p->path);
+    jw_kint(w, "start", p->start_line);
+    jw_kint(w, "end", p->end_line);
+    jw_kspan(w, "symbol", p->symbol);
+    jw_kspan(w, "language", p->language);
+    jw_key(w, "score");
+    jw_num(w, (double)p->score);
+    jw_kspan(w, "text", p->text);
+    if (q->explain)
+        put_terms(w, p->index, q->query, p->chunk);
+    jw_end_obj(w);
+}
+
+int engine_search_json(struct engine *e, const struct engine_caller *who, const struct search_request *q,
+                       struct buf *out, struct err *err)
+{
+    char id[STORE_ID_MAX];
+    struct index *ix = NULL;
+    struct passages found = {0};
+    int r = source_resolve(e, who, q->source, SPAN_NULL, id, err);
+    if (r == 0)
+        r = index_for_search(e, who, id, &ix, err);
+    struct retrieval_options o = {.max_passages = q->k, .token_budget = SIZE_MAX, .max_per_file = q->k};
+    if (r == 0)
+        r = retrieval_search(ix, q->query, &o, &found, err);
+    if (r == 0) {
+        struct json_writer w = json_writer(out);
+        jw_obj(&w);
+        jw_key(&w, "hits");
+        jw_arr(&w);
+        for (size_t i = 0; i < found.count; i++)
+            put_hit(&w, &found.items[i], q);
+        jw_end_arr(&w);
+        jw_kstr(&w, "note", found.note);
+        jw_end_obj(&w);
+        passages_done(&found);
+    }
+    index_unref(ix);
+    return r;
+}
+
+static void put_lines(struct buf *out, const struct index_file_view *f, uint32_t start, uint32_t end, uint32_t total,
+                      const char *revision)
+{
+    struct span text = lines_slice(f->text, start, end);
+    char hash[SHA256_HEX];
+    sha256_hex(text.ptr, text.len, hash);
+    struct json_writer w = json_writer(out);
+    jw_obj(&w);
+    jw_kspan(&w, "path", f->path);
+    jw_kspan(&w, "language", f->language);
+    jw_kstr(&w, "revision", revision);
+    jw_kint(&w, "start", start);
+    jw_kint(&w, "end", end);
+    jw_kint(&w, "total_lines", total);
+    jw_kstr(&w, "hash", hash);
+    jw_kspan(&w, "text", text);
+    jw_end_obj(&w);
+}
+
+int engine_file_json(struct engine *e, const struct engine_caller *who, struct span source, struct span path,
+                     uint32_t start, uint32_t end, struct buf *out, struct err *err)
+{
+    char id[STORE_ID_MAX];
+    int r = source_resolve(e, who, source, SPAN_NULL, id, err);
+    if (r < 0)
+        return r;
+    struct index *ix = source_any_index(e, id);
+    struct index_file_view f;
+    if (!ix || !index_file_by_path(ix, path, &f)) {
+        index_unref(ix);
+        return err_set(err, ERR_NOT_FOUND, "no file '" SPAN_FMT "' is indexed in this source", SPAN_ARG(path));
+    }
+    struct index_stats stats;
+    index_stats(ix, &stats);
+    uint32_t total = lines_count(f.text);
+    if (!start)
+        start = 1;
+    if (end > total)
+        end = total;
+    if (total && (start > end || start > total)) {
+        r = err_set(err, ERR_INVALID, "'" SPAN_FMT "' has %u lines", SPAN_ARG(path), total);
+    } else {
+        if (end - start >= FILE_LINES_MAX)
+            end = start + FILE_LINES_MAX - 1;
+        put_lines(out, &f, start, end, total, stats.revision);
+        if (buf_failed(out))
+            r = err_set(err, ERR_TOO_LARGE, "these lines are too long to show");
+    }
+    index_unref(ix);
+    return r;
+}
