@@ -23,5 +23,9 @@ configure() {
     shift
     [[ -f $dir/build.ninja ]] && return 0
     rm -rf "$dir"
-    meson setup "$dir" "$@"
+    local log
+    if ! log=$(meson setup "$dir" "$@" 2>&1); then
+        echo "$log" >&2
+        return 1
+    fi
 }

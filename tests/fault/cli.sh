@@ -29,7 +29,7 @@ export UBSAN_OPTIONS=halt_on_error=1:exitcode=99
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-mkdir "$work/repo"
+mkdir "$work/repo" "$work/probe"
 cat >"$work/repo/README.md" <<'TEXT'
 # Gauge
 The gauge reads the water level every minute and retries three times.
@@ -56,6 +56,7 @@ scenario=()
 try() {
     run "$work/probe" "$@"
     if ((status == 0)); then
+        local IFS=$'\x1f' # arguments hold blanks
         scenario+=("$*")
     else
         echo "fault: note: '$1' is left out: it fails undisturbed ($(tail -1 "$work/out"))"
@@ -73,13 +74,13 @@ fi
 bad=0 runs=0
 complain() {
     bad=$((bad + 1))
-    echo "FAIL HEADWATER_FAULT=$fault headwater ${command/$work/WORK}: $1"
+    echo "FAIL HEADWATER_FAULT=$fault headwater ${argv[*]}: $1"
     tail -25 "$work/out" | sed 's/^/    /'
 }
 
 for site in "${sites[@]}"; do
     for command in "${scenario[@]}"; do
-        read -ra argv <<<"$command"
+        IFS=$'\x1f' read -ra argv <<<"$command"
         n=1
         clean=0
         while ((n <= max && clean < 3)); do

@@ -44,7 +44,11 @@ class Server:
         self.process = None
         self.urls = []
         self.errors = ""
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self._remove()
+            raise
 
     def start(self):
         argv = [BIN, "serve"]
@@ -116,8 +120,11 @@ class Server:
         try:
             return self.stop()
         finally:
-            if self.own_dir:
-                shutil.rmtree(self.data_dir, ignore_errors=True)
+            self._remove()
+
+    def _remove(self):
+        if self.own_dir:
+            shutil.rmtree(self.data_dir, ignore_errors=True)
 
     def http(self, method, path, json_body=None, body=None, headers=None):
         """(status, headers as a dict with lower-case names, body as bytes)"""
