@@ -7,8 +7,8 @@
 
 void bug_abort(const char *file, int line, const char *what) NORETURN;
 
-#define BUG_ON(cond)                                                                               \
-    do {                                                                                           \
-        if (UNLIKELY(cond))                                                                        \
-            bug_abort(__FILE__, __LINE__, #cond);                                                  \
+#define BUG_ON(cond)                              \
+    do {                                          \
+        if (UNLIKELY(cond))                       \
+            bug_abort(__FILE__, __LINE__, #cond); \
     } while (0)

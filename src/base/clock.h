@@ -6,10 +6,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-uint64_t clock_ns(void);      /* monotonic */
-uint64_t clock_ms(void);      /* monotonic */
-int64_t clock_wall_ms(void);  /* Unix time */
-uint64_t clock_cpu_ns(void);  /* CPU time of this thread */
+uint64_t clock_ns(void);     /* monotonic */
+uint64_t clock_ms(void);     /* monotonic */
+int64_t clock_wall_ms(void); /* Unix time */
+uint64_t clock_cpu_ns(void); /* CPU time of this thread */
 /* "2026-11-21T01:02:03.456Z" into at least 32 bytes. */
 void clock_iso(int64_t wall_ms, char *ret, size_t size);
 

@@ -9,13 +9,13 @@
 
 enum err_code {
     ERR_OK = 0,
-    ERR_INVALID,     /* the caller's input is wrong */
-    ERR_NOT_FOUND,   /* no such thing */
-    ERR_FORBIDDEN,   /* exists, but not for this caller */
-    ERR_EXISTS,      /* already there */
-    ERR_BUSY,        /* held by someone else now; retry later */
-    ERR_TOO_LARGE,   /* past a named limit */
-    ERR_LIMIT,       /* too many of something: rate, queue, connections */
+    ERR_INVALID,   /* the caller's input is wrong */
+    ERR_NOT_FOUND, /* no such thing */
+    ERR_FORBIDDEN, /* exists, but not for this caller */
+    ERR_EXISTS,    /* already there */
+    ERR_BUSY,      /* held by someone else now; retry later */
+    ERR_TOO_LARGE, /* past a named limit */
+    ERR_LIMIT,     /* too many of something: rate, queue, connections */
     ERR_NO_MEMORY,
     ERR_IO,          /* file system or socket failed */
     ERR_CORRUPT,     /* stored bytes do not check out */
@@ -42,5 +42,5 @@ void err_prefix(struct err *err, const char *fmt, ...) PRINTF(2, 3);
 /* Like err_set with ": strerror(errno_value)" appended; code chosen from errno. */
 int err_errno(struct err *err, int errno_value, const char *fmt, ...) PRINTF(3, 4);
 
-const char *err_name(int code);       /* "not_found"; accepts negative codes too */
-int err_http_status(int code);        /* 404 … */
+const char *err_name(int code); /* "not_found"; accepts negative codes too */
+int err_http_status(int code);  /* 404 … */

@@ -8,8 +8,9 @@ static _Atomic int armed_site = FAULT_NONE;
 static _Atomic uint64_t fail_from, fail_until, seen;
 
 static const char *const site_names[FAULT_SITES] = {
-    [FAULT_NONE] = "none",   [FAULT_ALLOC] = "alloc", [FAULT_READ] = "read", [FAULT_WRITE] = "write",
-    [FAULT_ACCEPT] = "accept", [FAULT_SYNC] = "sync",   [FAULT_SQL] = "sql",
+    [FAULT_NONE] = "none",   [FAULT_ALLOC] = "alloc",   [FAULT_READ] = "read",
+    [FAULT_WRITE] = "write", [FAULT_ACCEPT] = "accept", [FAULT_SYNC] = "sync",
+    [FAULT_SQL] = "sql",
 };
 
 void fault_arm(enum fault_site site, uint64_t nth, uint64_t repeat)

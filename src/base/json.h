@@ -25,7 +25,7 @@ void jw_end_obj(struct json_writer *w);
 void jw_arr(struct json_writer *w);
 void jw_end_arr(struct json_writer *w);
 void jw_key(struct json_writer *w, const char *key);
-void jw_str(struct json_writer *w, const char *s); /* NULL → null */
+void jw_str(struct json_writer *w, const char *s);  /* NULL → null */
 void jw_span(struct json_writer *w, struct span s); /* invalid UTF-8 becomes U+FFFD */
 void jw_int(struct json_writer *w, int64_t v);
 void jw_u64(struct json_writer *w, uint64_t v);

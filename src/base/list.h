@@ -41,6 +41,6 @@ static inline struct list *list_pop(struct list *head)
     return n;
 }
 /* Safe against removal of the current node only. */
-#define list_each(it, head)                                                                        \
-    for (struct list *it = (head)->next, *it##_next = it->next; it != (head);                      \
+#define list_each(it, head)                                                   \
+    for (struct list *it = (head)->next, *it##_next = it->next; it != (head); \
          it = it##_next, it##_next = it->next)

@@ -10,7 +10,10 @@
 struct lock {
     pthread_mutex_t m;
 };
-#define LOCK_INIT {PTHREAD_MUTEX_INITIALIZER}
+#define LOCK_INIT                 \
+    {                             \
+        PTHREAD_MUTEX_INITIALIZER \
+    }
 
 static inline void lock_init(struct lock *l)
 {
@@ -32,7 +35,10 @@ static inline void lock_leave(struct lock *l)
 struct cond {
     pthread_cond_t c;
 };
-#define COND_INIT {PTHREAD_COND_INITIALIZER}
+#define COND_INIT                \
+    {                            \
+        PTHREAD_COND_INITIALIZER \
+    }
 
 static inline void cond_init(struct cond *c)
 {

@@ -80,7 +80,8 @@ static void format_field(struct buf *b, const struct log_field *f, struct json_w
     char text[32];
     struct span value = f->span;
     if (f->kind == LOG_FIELD_U64)
-        value = span_of(text, (size_t)snprintf(text, sizeof text, "%llu", (unsigned long long)f->u64));
+        value =
+            span_of(text, (size_t)snprintf(text, sizeof text, "%llu", (unsigned long long)f->u64));
     else if (f->kind == LOG_FIELD_I64)
         value = span_of(text, (size_t)snprintf(text, sizeof text, "%lld", (long long)f->i64));
     else if (f->kind == LOG_FIELD_NUM)
@@ -188,8 +189,9 @@ static void *logger_main(void *arg)
         write_all(logger.fd, batch.ptr, batch.len);
         if (dropped) {
             char note[96];
-            int n = snprintf(note, sizeof note, "%llu log records dropped: the log could not keep up\n",
-                             (unsigned long long)dropped);
+            int n =
+                snprintf(note, sizeof note, "%llu log records dropped: the log could not keep up\n",
+                         (unsigned long long)dropped);
             write_all(logger.fd, note, (size_t)n);
         }
         logger.written += batch.len;

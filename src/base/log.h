@@ -38,18 +38,18 @@ struct log_options {
 };
 
 int log_start(const struct log_options *options, struct err *err) MUST_CHECK;
-void log_stop(void); /* writes what is left */
+void log_stop(void);                                         /* writes what is left */
 bool log_parse_level(struct span name, enum log_level *ret); /* debug info warn(ing) error off */
 bool log_enabled(enum log_level level);
 void log_write(enum log_level level, const char *component, const char *msg,
                const struct log_field *fields, size_t count);
 
-#define LOG_AT(level, component, msg, ...)                                                         \
-    do {                                                                                           \
-        if (log_enabled(level)) {                                                                  \
-            const struct log_field log_fields_[] = {{0}, ##__VA_ARGS__};                           \
-            log_write(level, component, msg, log_fields_ + 1, ARRAY_LEN(log_fields_) - 1);         \
-        }                                                                                          \
+#define LOG_AT(level, component, msg, ...)                                                 \
+    do {                                                                                   \
+        if (log_enabled(level)) {                                                          \
+            const struct log_field log_fields_[] = {{0}, ##__VA_ARGS__};                   \
+            log_write(level, component, msg, log_fields_ + 1, ARRAY_LEN(log_fields_) - 1); \
+        }                                                                                  \
     } while (0)
 #define LOG_DEBUG(...) LOG_AT(LOG_LEVEL_DEBUG, __VA_ARGS__)
 #define LOG_INFO(...) LOG_AT(LOG_LEVEL_INFO, __VA_ARGS__)

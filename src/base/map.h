@@ -18,7 +18,7 @@ struct map {
 };
 
 void map_init(struct map *m);
-void map_done(struct map *m); /* frees keys, not values */
+void map_done(struct map *m);                        /* frees keys, not values */
 void *map_get(const struct map *m, struct span key); /* NULL when absent */
 /* Sets or replaces; *ret_old gets the replaced value or NULL (may be NULL). 0 or -ERR_NO_MEMORY. */
 int map_set(struct map *m, struct span key, void *value, void **ret_old) MUST_CHECK;

@@ -39,9 +39,9 @@ static inline bool mul_size(size_t a, size_t b, size_t *ret)
 }
 
 /* Moves a pointer out of its holder, which becomes NULL. */
-#define take_ptr(p)                                                                                \
-    __extension__({                                                                                             \
-        __typeof__(p) taken_ = (p);                                                                \
-        (p) = NULL;                                                                                \
-        taken_;                                                                                    \
+#define take_ptr(p)                 \
+    __extension__({                 \
+        __typeof__(p) taken_ = (p); \
+        (p) = NULL;                 \
+        taken_;                     \
     })

@@ -18,8 +18,14 @@ struct metric {
     _Atomic int64_t value;
     struct metric *next; /* registry's */
 };
-#define METRIC_COUNTER(n, h) {.name = (n), .help = (h), .kind = METRIC_KIND_COUNTER}
-#define METRIC_GAUGE(n, h) {.name = (n), .help = (h), .kind = METRIC_KIND_GAUGE}
+#define METRIC_COUNTER(n, h)                                  \
+    {                                                         \
+        .name = (n), .help = (h), .kind = METRIC_KIND_COUNTER \
+    }
+#define METRIC_GAUGE(n, h)                                  \
+    {                                                       \
+        .name = (n), .help = (h), .kind = METRIC_KIND_GAUGE \
+    }
 
 /* Registering a table again is harmless (tests start modules more than once). */
 void metric_register(struct metric *table, size_t count);

@@ -15,8 +15,6 @@
 #define POLL_STEP_MS 50
 #define DEFAULT_TIMEOUT_MS 60000
 
-extern char **environ;
-
 struct child {
     pid_t pid;
     int in, out, err; /* our ends of the pipes, -1 when closed */
@@ -48,7 +46,7 @@ static void NORETURN child_exec(const struct proc_options *o, char *const *envp,
     signal(SIGPIPE, SIG_DFL);
     sigset_t none;
     sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
+    pthread_sigmask(SIG_SETMASK, &none, NULL);
     set_limit(RLIMIT_CPU, o->cpu_seconds);
     set_limit(RLIMIT_AS, o->memory_bytes);
     set_limit(RLIMIT_CORE, 1);
@@ -135,8 +133,8 @@ static void feed(struct child *c, struct span *input)
         close_end(&c->in);
 }
 
-static int pump(const struct proc_options *o, struct child *c, struct buf *out,
-                struct buf *err_out, struct err *err)
+static int pump(const struct proc_options *o, struct child *c, struct buf *out, struct buf *err_out,
+                struct err *err)
 {
     uint64_t deadline = clock_ms() + (o->timeout_ms ? o->timeout_ms : DEFAULT_TIMEOUT_MS);
     struct span input = o->input;
@@ -149,7 +147,8 @@ static int pump(const struct proc_options *o, struct child *c, struct buf *out,
         if (n < 0 && errno != EINTR)
             return err_errno(err, errno, "waiting for '%s'", o->argv[0]);
         if (p[0].fd >= 0 && p[0].revents && !drain(&c->out, out, true))
-            return err_set(err, ERR_TOO_LARGE, "'%s' wrote more than %zu bytes", o->argv[0], out->max);
+            return err_set(err, ERR_TOO_LARGE, "'%s' wrote more than %zu bytes", o->argv[0],
+                           out->max);
         if (p[1].fd >= 0 && p[1].revents)
             (void)drain(&c->err, err_out, false);
         if (p[2].fd >= 0 && p[2].revents)

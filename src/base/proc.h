@@ -8,13 +8,13 @@
 #include <stdatomic.h>
 
 struct proc_options {
-    const char *const *argv;  /* NULL-terminated; argv[0] is looked up in PATH */
-    const char *const *env;   /* extra NAME=value, NULL-terminated, or NULL */
-    const char *cwd;          /* or NULL */
-    struct span input;        /* fed to standard input */
-    uint64_t timeout_ms;      /* killed (whole process group) past it; 0 = 60 s */
-    uint64_t cpu_seconds;     /* RLIMIT_CPU; 0 = none */
-    uint64_t memory_bytes;    /* RLIMIT_AS; 0 = none */
+    const char *const *argv;    /* NULL-terminated; argv[0] is looked up in PATH */
+    const char *const *env;     /* extra NAME=value, NULL-terminated, or NULL */
+    const char *cwd;            /* or NULL */
+    struct span input;          /* fed to standard input */
+    uint64_t timeout_ms;        /* killed (whole process group) past it; 0 = 60 s */
+    uint64_t cpu_seconds;       /* RLIMIT_CPU; 0 = none */
+    uint64_t memory_bytes;      /* RLIMIT_AS; 0 = none */
     const _Atomic bool *cancel; /* polled; or NULL */
 };
 

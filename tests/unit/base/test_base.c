@@ -105,8 +105,8 @@ static void json_writer_escapes_and_replaces_bad_utf8(void **state)
     jw_kspan(&w, "a\n", SPAN_LIT("\"\x01\xff\xc3\xa9"));
     jw_kint(&w, "n", INT64_MIN);
     jw_end_obj(&w);
-    assert_string_equal(buf_str(&b),
-                        "{\"a\\n\":\"\\\"\\u0001\xef\xbf\xbd\xc3\xa9\",\"n\":-9223372036854775808}");
+    assert_string_equal(
+        buf_str(&b), "{\"a\\n\":\"\\\"\\u0001\xef\xbf\xbd\xc3\xa9\",\"n\":-9223372036854775808}");
     buf_done(&b);
 }
 
@@ -159,7 +159,8 @@ static void proc_feeds_and_reads_a_child(void **state)
     struct err err;
     struct buf out = BUF_INIT(1 << 20);
     int status;
-    assert_int_equal(run((const char *[]){"cat", NULL}, SPAN_LIT("hello"), 0, &out, &status, &err), 0);
+    assert_int_equal(run((const char *[]){"cat", NULL}, SPAN_LIT("hello"), 0, &out, &status, &err),
+                     0);
     assert_string_equal(buf_str(&out), "hello");
     assert_int_equal(status, 0);
     buf_done(&out);
@@ -171,10 +172,12 @@ static void proc_names_what_went_wrong(void **state)
     struct err err;
     struct buf out = BUF_INIT(1000);
     int status;
-    assert_int_equal(run((const char *[]){"no-such-program-here", NULL}, SPAN_NULL, 0, &out, &status, &err),
-                     -ERR_UNAVAILABLE);
-    assert_int_equal(run((const char *[]){"sleep", "30", NULL}, SPAN_NULL, 100, &out, &status, &err),
-                     -ERR_TIMEOUT);
+    assert_int_equal(
+        run((const char *[]){"no-such-program-here", NULL}, SPAN_NULL, 0, &out, &status, &err),
+        -ERR_UNAVAILABLE);
+    assert_int_equal(
+        run((const char *[]){"sleep", "30", NULL}, SPAN_NULL, 100, &out, &status, &err),
+        -ERR_TIMEOUT);
     assert_int_equal(run((const char *[]){"yes", NULL}, SPAN_NULL, 0, &out, &status, &err),
                      -ERR_TOO_LARGE);
     buf_done(&out);
