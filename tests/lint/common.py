@@ -63,7 +63,7 @@ def blank(text):
 
 
 def split_c(text):
-    """(code without comments and literals, [(line, literal)], [line of each // comment]), same line numbers."""
+    """(code without comments and literals, [(line, literal)], [(line, comment)]), same line numbers."""
     strings, comments = [], []
 
     def replace(match):
@@ -71,8 +71,8 @@ def split_c(text):
         if match.lastgroup == "string":
             strings.append((line, match.group()))
             return '"' + blank(match.group()[1:-1]) + '"'
-        if match.lastgroup == "line":
-            comments.append(line)
+        if match.lastgroup in ("line", "block"):
+            comments.append((line, match.group()))
         return blank(match.group())
 
     return TOKEN.sub(replace, text), strings, comments

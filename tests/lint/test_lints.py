@@ -142,6 +142,11 @@ class LintTest(unittest.TestCase):
         self.assert_found(banned, "src/net/x.c", 2, "tab")
         self.assert_found(banned, "src/net/x.c", 3, "NEEDSWORK")
         self.assertEqual(len(self.found(banned)), 3)
+        self.put("src/net/x.c", "char *names[] = {\"TO" "DO\", \"README\"};\n/* a\n   FIX" "ME */\n")
+        self.put("tools/x.py", "a = 'TO" "DO' # fine\nb = 1 # TO" "DO: c\n")
+        self.assert_found(banned, "src/net/x.c", 3, "NEEDSWORK")
+        self.assert_found(banned, "tools/x.py", 2, "NEEDSWORK")
+        self.assertEqual(len(self.found(banned)), 2)
 
     def test_exempt_line_needs_a_reason(self):
         self.put("src/net/x.c", "int y = atoi(x); /* lint-ok: given by the kernel */\n")
