@@ -6,6 +6,7 @@ A line that carries `lint-ok: <reason>` is exempt; the reason is for the reader.
 """
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -16,14 +17,18 @@ EXEMPT = re.compile(r"lint-ok: \S")
 
 def all_files(root):
     """Paths relative to root: what git tracks or would track, or everything outside a repository."""
-    if os.path.exists(os.path.join(root, ".git")):
-        out = subprocess.run(["git", "-C", root, "ls-files", "-z", "-co", "--exclude-standard"],
-                             check=True, capture_output=True).stdout.decode("utf-8", "surrogateescape")
-        names = [n for n in out.split("\0") if n]
-    else:
+    names = None
+    if os.path.exists(os.path.join(root, ".git")) and shutil.which("git"):
+        # A checkout of another user's (a container's volume) is as good to read as our own.
+        done = subprocess.run(["git", "-c", "safe.directory=*", "-C", root, "ls-files", "-z", "-co",
+                               "--exclude-standard"], capture_output=True)
+        if done.returncode == 0:
+            names = [n for n in done.stdout.decode("utf-8", "surrogateescape").split("\0") if n]
+    if names is None:
         names = []
         for folder, dirs, files in os.walk(root):
-            dirs[:] = [d for d in dirs if d not in SKIPPED_DIRS]
+            at_top = folder == root
+            dirs[:] = [d for d in dirs if d not in SKIPPED_DIRS and not (at_top and d.startswith("build"))]
             names += [os.path.relpath(os.path.join(folder, f), root) for f in files]
     return sorted(n for n in set(names) if os.path.isfile(os.path.join(root, n)))
 
@@ -58,7 +63,7 @@ def blank(text):
 
 
 def split_c(text):
-    """(code without comments and literals, [(line, literal)], [line of each // comment]), same line numbers."""
+    """(code without comments and literals, [(line, literal)], [(line, comment)]), same line numbers."""
     strings, comments = [], []
 
     def replace(match):
@@ -66,8 +71,8 @@ def split_c(text):
         if match.lastgroup == "string":
             strings.append((line, match.group()))
             return '"' + blank(match.group()[1:-1]) + '"'
-        if match.lastgroup == "line":
-            comments.append(line)
+        if match.lastgroup in ("line", "block"):
+            comments.append((line, match.group()))
         return blank(match.group())
 
     return TOKEN.sub(replace, text), strings, comments

@@ -9,7 +9,8 @@ import unittest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import common
 
-LINTS = ["layers", "headers", "banned", "length", "format", "links", "hosts", "licence", "spelling"]
+LINTS = ["layers", "headers", "banned", "length", "format", "links", "hosts", "licence", "scripts",
+         "spelling"]
 
 
 def main(only):

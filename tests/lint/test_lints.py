@@ -17,6 +17,7 @@ import layers
 import length
 import licence
 import links
+import scripts
 import spelling
 
 GOOD = {
@@ -58,7 +59,8 @@ class LintTest(unittest.TestCase):
         self.assertEqual(len(hits), 1, self.found(lint))
 
     def test_good_tree_passes_every_lint(self):
-        for lint in (layers, headers, banned, length, layout, links, hosts, licence, spelling):
+        for lint in (layers, headers, banned, length, layout, links, hosts, licence,
+                     scripts, spelling):
             with self.subTest(lint=lint.__name__):
                 self.assertEqual(self.found(lint), [])
 
@@ -140,6 +142,11 @@ class LintTest(unittest.TestCase):
         self.assert_found(banned, "src/net/x.c", 2, "tab")
         self.assert_found(banned, "src/net/x.c", 3, "NEEDSWORK")
         self.assertEqual(len(self.found(banned)), 3)
+        self.put("src/net/x.c", "char *names[] = {\"TO" "DO\", \"README\"};\n/* a\n   FIX" "ME */\n")
+        self.put("tools/x.py", "a = 'TO" "DO' # fine\nb = 1 # TO" "DO: c\n")
+        self.assert_found(banned, "src/net/x.c", 3, "NEEDSWORK")
+        self.assert_found(banned, "tools/x.py", 2, "NEEDSWORK")
+        self.assertEqual(len(self.found(banned)), 2)
 
     def test_exempt_line_needs_a_reason(self):
         self.put("src/net/x.c", "int y = atoi(x); /* lint-ok: given by the kernel */\n")
@@ -193,6 +200,21 @@ class LintTest(unittest.TestCase):
         self.assert_found(licence, "LICENSE", 1, "unchanged text")
         os.unlink(os.path.join(self.root, "LICENSE"))
         self.assert_found(licence, "LICENSE", 1, "missing")
+
+    def test_scripts_must_parse_and_be_executable(self):
+        self.put("dev/a", "#!/bin/bash\nif true\n")
+        self.put("dev/b.py", "x = 1\ndef f(:\n")
+        self.put("dev/c", "echo\n")
+        os.chmod(os.path.join(self.root, "dev/c"), 0o755)
+        self.assert_found(scripts, "dev/a", 1, "not executable")
+        self.assert_found(scripts, "dev/a", 1, "does not parse")
+        self.assert_found(scripts, "dev/b.py", 2, "does not parse")
+        self.assert_found(scripts, "dev/c", 1, "does not start with #!")
+
+    def test_hosts_path_of_checkout_is_told_from_longer_ones(self):
+        self.put("b.sh", f"cd {self.root}-other; cd x{self.root}; cd /app\n")
+        self.assertEqual(self.found(hosts), [])
+        self.assertIsNone(hosts.own_path("/app").search("src/app/x /app/x"))
 
     @unittest.skipUnless(shutil.which("codespell"), "codespell is not installed")
     def test_spelling_finds_a_known_mistake(self):
