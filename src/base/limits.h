@@ -23,6 +23,16 @@
 #define LIMIT_WALK_DEPTH 64
 #define LIMIT_WALK_FILES_COUNT 1000000
 #define LIMIT_CHUNK_BYTES (8u << 10)       /* a chunk never exceeds it */
+#define LIMIT_PATH_BYTES 4096              /* relative to a source's root */
+#define LIMIT_SKIPPED_COUNT 200000         /* kept with their reasons; past it only counted */
+#define LIMIT_IGNORE_FILE_BYTES (512u << 10) /* .gitignore and the like; the rest is not read */
+#define LIMIT_IGNORE_PATTERN_BYTES 1024    /* longer patterns are ignored */
+#define LIMIT_IGNORE_PATTERNS_COUNT 16384  /* per ignore file */
+#define LIMIT_SYMBOLS_COUNT 65536          /* per file */
+#define LIMIT_SYMBOL_BYTES 256             /* a qualified name is cut there */
+#define LIMIT_SYMBOL_DEPTH 24
+#define LIMIT_BATCH_FILES_COUNT 256        /* files in one run of the symbol program */
+#define LIMIT_BATCH_BYTES (4u << 20)       /* their text */
 #define LIMIT_QUERY_BYTES (64u << 10)
 #define LIMIT_QUERY_TERMS_COUNT 256
 #define LIMIT_WORK_QUEUE_COUNT 4096
@@ -36,5 +46,6 @@
 #define TIMEOUT_WS_PING_MS 20000    /* a ping every … */
 #define TIMEOUT_WS_PONG_MS 20000    /* … and a pong within */
 #define TIMEOUT_WRITE_STALL_MS 60000 /* no byte accepted by the peer: cut off, it may resume */
+#define TIMEOUT_SYMBOLS_MS 30000    /* one run of the symbol program */
 #define TIMEOUT_DRAIN_MS 10000
 #define KEEPALIVE_SSE_MS 15000
