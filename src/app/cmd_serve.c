@@ -1,5 +1,5 @@
-/* headwater serve: runs until SIGTERM or SIGINT, then drains. */
-#include "app/cmd.h"
+/* headwater serve: starts everything, waits for SIGTERM or SIGINT, drains. */
+#include "app/cmd_util.h"
 #include "app/options.h"
 #include "app/runtime.h"
 #include "base/log.h"
@@ -8,23 +8,30 @@
 
 int cmd_serve(const struct options *o, struct err *err)
 {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGHUP);
-    pthread_sigmask(SIG_BLOCK, &set, NULL); /* before any thread is made, so that all inherit it */
-    if (options_check(o, err) < 0)
+    int r = options_check(o, err);
+    if (r < 0)
         return EXIT_USAGE;
-    struct runtime *r;
+    /* Blocked before any thread starts: all inherit it, and only sigwait below takes them. */
+    sigset_t ends, old;
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGTERM);
+    sigaddset(&ends, SIGINT);
+    sigaddset(&ends, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &ends, &old);
+    struct runtime *runtime = NULL;
     struct runtime_options ro = {.options = o, .serve = true};
-    if (runtime_start(&ro, &r, err) < 0)
-        return EXIT_FAILED;
-    int signal_number;
-    do
-        sigwait(&set, &signal_number);
-    while (signal_number == SIGHUP); /* nothing to reload yet; must not kill */
-    LOG_INFO("app", "draining", LOG_S("signal", signal_number == SIGINT ? "INT" : "TERM"));
-    runtime_stop(r);
-    return EXIT_OK;
+    r = runtime_start(&ro, &runtime, err);
+    if (r == 0) {
+        int number = 0;
+        do {
+            if (sigwait(&ends, &number) != 0)
+                number = SIGTERM;
+        } while (number == SIGHUP); /* nothing to read again yet, but it must not kill a server */
+        LOG_INFO("app", "draining", LOG_S("signal", number == SIGINT ? "SIGINT" : "SIGTERM"));
+        /* A second signal ends the process at once, by its default action. */
+        pthread_sigmask(SIG_SETMASK, &old, NULL);
+        runtime_stop(runtime);
+    }
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return exit_code_of(r);
 }

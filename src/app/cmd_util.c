@@ -1,0 +1,28 @@
+#include "app/cmd_util.h"
+
+#include "base/mem.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+char *source_operand(const char *word)
+{
+    char *real = realpath(word, NULL);
+    char *copy = real ? mem_try_strndup(real, strlen(real)) : mem_try_strndup(word, strlen(word));
+    free(real);
+    return copy;
+}
+
+int exit_code_of(int result)
+{
+    if (result == -ERR_CANCELLED)
+        return EXIT_INTERRUPTED;
+    return result < 0 ? EXIT_FAILED : EXIT_OK;
+}
+
+void put_citation(struct buf *out, const char *path, int64_t start, int64_t end)
+{
+    buf_puts(out, path);
+    if (start > 0)
+        buf_printf(out, "#L%" PRId64 "-L%" PRId64, start, end);
+}

@@ -1,0 +1,11 @@
+#pragma once
+/* What the commands share. Thread: main. */
+#include "app/cmd.h"
+#include "app/terminal.h"
+
+/* SOURCE as a server needs it: an existing path made absolute, anything else as it is. Owned; NULL = no memory. */
+char *source_operand(const char *word) MUST_CHECK;
+/* The exit code for a result: 0 EXIT_OK, -ERR_CANCELLED EXIT_INTERRUPTED, else EXIT_FAILED. */
+int exit_code_of(int result);
+/* "src/a.c#L10-L20", or the path alone when there are no lines. */
+void put_citation(struct buf *out, const char *path, int64_t start, int64_t end);
