@@ -45,6 +45,12 @@ void clock_iso(int64_t wall_ms, char *ret, size_t size)
         snprintf(ret + n, size - n, ".%03dZ", (int)(wall_ms % 1000));
 }
 
+void clock_pause_ms(unsigned ms)
+{
+    struct timespec t = {ms / 1000, (long)(ms % 1000) * 1000000};
+    nanosleep(&t, NULL);
+}
+
 void clock_test_shift_ms(int64_t monotonic, int64_t wall)
 {
     atomic_store(&shift_mono_ms, monotonic);

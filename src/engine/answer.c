@@ -8,25 +8,25 @@
  * state in which it waits, and then it holds no thread. Everything it says goes through its stream, which outlives
  * its readers. Between steps and between two pieces of text it looks at the stream's stop flag.
  */
+#include "engine/bench_source.h"
 #include "engine/cite.h"
 #include "engine/engine_priv.h"
 #include "engine/prompt.h"
 #include "engine/research.h"
 
+#include "base/bug.h"
 #include "base/clock.h"
-#include "base/hash.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metric.h"
-#include "text/lines.h"
+#include "ingest/ingest.h"
 
 #include <stdio.h>
 
 #define PROMPT_TOKENS_MAX 24000
 #define PASSAGES_MAX 24
 #define PASSAGE_TOKENS_MAX 8000
-#define REMOTE_LANGUAGE "en"
 
 enum { M_ANSWERS, M_FAILED, M_CANCELLED, M_TOKENS, M_CITATIONS };
 static struct metric metrics[] = {
@@ -62,7 +62,382 @@ struct answer {
     struct index *index; /* ref */
     struct research research;
     struct passages passages;
-    struct cite_scanner *cites;
+    struct cite_scanner cites;
+    struct cite_sink cite_sink;
     unsigned cited;
-    const char *reason; /* of done */
+    bool is_bench; /* made by bench_source instead */
 };
+
+static void run(struct work *work);
+
+static void move(struct answer *a, enum answer_state to)
+{
+    BUG_ON(!(allowed[a->state] & 1u << to));
+    a->state = to;
+}
+
+static void answer_free(struct answer *a)
+{
+    passages_done(&a->passages);
+    research_done(&a->research);
+    index_unref(a->index);
+    mem_free(a->messages);
+    json_decref(a->request.keep);
+    mem_free(a);
+}
+
+/* The one way out: says how it ended, and is gone. `err` only for a failure. */
+static void end(struct answer *a, int result, const struct err *err, const char *phase, const char *reason, const char *extra)
+{
+    struct engine *e = a->engine;
+    struct stream *s = a->running.stream;
+    move(a, ANSWER_END);
+    if (result == -ERR_CANCELLED)
+        reason = "cancelled";
+    else if (result < 0)
+        reason = "error";
+    if (result < 0 && result != -ERR_CANCELLED)
+        emit_error(s, err, phase);
+    metric_add(&metrics[M_ANSWERS], 1);
+    metric_add(&metrics[M_FAILED], result < 0 && result != -ERR_CANCELLED);
+    metric_add(&metrics[M_CANCELLED], result == -ERR_CANCELLED);
+    LOG_INFO("engine", "answer ends", LOG_S("stream", stream_id(s)), LOG_S("reason", reason),
+             LOG_S("why", result < 0 && err ? err->msg : ""));
+    stream_close(s, reason, extra);
+    running_leave(e, &a->running);
+    answer_free(a);
+}
+
+/* ---- RESOLVE, INDEX ---- */
+
+static bool is_stopped(const struct answer *a)
+{
+    return atomic_load(stream_stop_flag(a->running.stream));
+}
+
+static int wait_for_index(struct answer *a, struct err *err)
+{
+    move(a, ANSWER_INDEX);
+    a->waiter = (struct index_waiter){.then = &a->work, .follow = stream_ref(a->running.stream)};
+    list_init(&a->waiter.link);
+    int r = indexing_start(a->engine, a->source_id, &a->waiter, NULL, err);
+    if (r < 0) {
+        stream_unref(a->waiter.follow);
+        a->waiter.follow = NULL;
+    }
+    return r; /* on success another thread may have moved us on already: `a` is not ours any more */
+}
+
+static void retrieve(struct answer *a);
+
+static void resolve(struct answer *a)
+{
+    struct err err = {0};
+    emit_status(a->running.stream, "resolving", -1, "Looking up the source");
+    int r = source_resolve(a->engine, &a->who, a->request.source, SPAN_NULL, a->source_id, &err);
+    if (r == 0)
+        a->index = source_fresh_index(a->engine, a->source_id);
+    if (r == 0 && a->index) {
+        retrieve(a);
+        return;
+    }
+    if (r == 0)
+        r = wait_for_index(a, &err);
+    if (r < 0)
+        end(a, r, &err, "prepare", "error", NULL);
+}
+
+static void after_index(struct answer *a)
+{
+    a->index = source_any_index(a->engine, a->source_id);
+    if (!a->index || is_stopped(a)) {
+        end(a, is_stopped(a) ? -ERR_CANCELLED : a->waiter.result < 0 ? a->waiter.result : -ERR_UNAVAILABLE, &a->waiter.why,
+            "prepare", "error", NULL);
+        return;
+    }
+    if (a->waiter.result < 0)
+        emit_status(a->running.stream, "resolving", -1, "The source could not be indexed again (%s); answering from the last index",
+                    a->waiter.why.msg);
+    retrieve(a);
+}
+
+/* ---- RETRIEVE ---- */
+
+static void generate(struct answer *a);
+
+static void retrieve(struct answer *a)
+{
+    struct err err = {0};
+    move(a, ANSWER_RETRIEVE);
+    struct index_stats stats;
+    index_stats(a->index, &stats);
+    snprintf(a->revision, sizeof a->revision, "%s", stats.revision);
+    char revision_now[65];
+    source_names(a->engine, a->source_id, a->source_name, sizeof a->source_name, revision_now, sizeof revision_now);
+    emit_status(a->running.stream, "retrieving", -1, "Searching %u passages of %u files", stats.chunks, stats.files);
+    struct retrieval_options o = {
+        .max_passages = PASSAGES_MAX,
+        .token_budget = PASSAGE_TOKENS_MAX,
+        .near_path = a->request.file_path,
+    };
+    int r = is_stopped(a) ? -ERR_CANCELLED : retrieval_search(a->index, a->research.question, &o, &a->passages, &err);
+    if (r < 0) {
+        end(a, r, &err, "prepare", "error", NULL);
+        return;
+    }
+    generate(a);
+}
+
+/* ---- GENERATE ---- */
+
+/* What the provider writes passes the citation scanner before it becomes an event. */
+static int on_delta(void *ctx, struct span text)
+{
+    struct answer *a = ctx;
+    return is_stopped(a) ? -ERR_CANCELLED : cite_feed(&a->cites, text);
+}
+
+static bool cited_file(void *ctx, struct span path, struct span *ret_text)
+{
+    struct answer *a = ctx;
+    struct index_file_view f;
+    if (!index_file_by_path(a->index, path, &f))
+        return false;
+    *ret_text = f.text;
+    return true;
+}
+
+/* The log may be behind; then the provider is held back, which is the only thing that ever slows it. */
+static int append(struct answer *a, enum stream_event_type type, struct span payload)
+{
+    int r;
+    while ((r = stream_append(a->running.stream, type, payload)) == -ERR_LIMIT && !is_stopped(a))
+        clock_pause_ms(1);
+    return r == -ERR_LIMIT ? -ERR_CANCELLED : r;
+}
+
+static int on_citation(void *ctx, const struct citation *c)
+{
+    struct answer *a = ctx;
+    struct buf b = BUF_INIT(16384);
+    struct json_writer w = json_writer(&b);
+    jw_obj(&w);
+    jw_kint(&w, "n", ++a->cited);
+    jw_kspan(&w, "path", c->path);
+    jw_kint(&w, "start", c->start);
+    jw_kint(&w, "end", c->end);
+    jw_kstr(&w, "revision", a->revision);
+    jw_kstr(&w, "state", cite_state_name(c->state));
+    jw_kstr(&w, "hash", c->sha256);
+    jw_kstr(&w, "source", a->source_name);
+    jw_end_obj(&w);
+    int r = buf_failed(&b) ? -ERR_NO_MEMORY : append(a, STREAM_CITATION, buf_span(&b));
+    buf_done(&b);
+    metric_add(&metrics[M_CITATIONS], 1);
+    return r;
+}
+
+static int on_text(void *ctx, struct span text)
+{
+    return append(ctx, STREAM_TOKEN, text);
+}
+
+static void emit_usage(struct answer *a, const struct chat_usage *u)
+{
+    struct buf b = BUF_INIT(1024);
+    struct json_writer w = json_writer(&b);
+    jw_obj(&w);
+    jw_kint(&w, "prompt_tokens", (int64_t)u->prompt_tokens);
+    jw_kint(&w, "completion_tokens", (int64_t)u->completion_tokens);
+    jw_key(&w, "cost");
+    jw_num(&w, u->cost);
+    jw_kbool(&w, "is_estimate", u->is_estimate);
+    jw_end_obj(&w);
+    if (!buf_failed(&b))
+        (void)append(a, STREAM_USAGE, buf_span(&b)); /* done follows in any case */
+    buf_done(&b);
+    metric_add(&metrics[M_TOKENS], (int64_t)u->completion_tokens);
+}
+
+static struct chat_passage *chat_passages(const struct passages *from)
+{
+    struct chat_passage *to = mem_try_array(from->count, sizeof *to);
+    float best = from->count ? from->items[0].score : 1;
+    for (size_t i = 0; to && i < from->count; i++) {
+        const struct passage *p = &from->items[i];
+        to[i] = (struct chat_passage){
+            .path = p->path,
+            .symbol = p->symbol,
+            .language = p->language,
+            .text = p->text,
+            .start_line = p->start_line,
+            .end_line = p->end_line,
+            .is_prose = p->kind == CHUNK_PROSE,
+            .is_test = p->is_test,
+            .score = best > 0 ? p->score / best : 0,
+        };
+    }
+    return to;
+}
+
+/* Provider and everything it needs. `local` reads the passages; a model reads the prompt. */
+static int call_provider(struct answer *a, struct chat_usage *usage, struct err *err)
+{
+    struct chat_passage *passages = chat_passages(&a->passages);
+    if (!passages)
+        return err_set(err, ERR_NO_MEMORY, "out of memory");
+    struct index_file_view file = {0};
+    struct prompt prompt;
+    if (a->request.file_path.len)
+        (void)index_file_by_path(a->index, a->request.file_path, &file); /* absent: asked without it, as the protocol does */
+    struct prompt_input in = {
+        .question = a->research.question,
+        .turns = a->research.turns,
+        .turn_count = a->research.turn_count,
+        .passages = passages,
+        .passage_count = a->passages.count,
+        .file_path = file.path,
+        .file_text = file.text,
+        .repo_url = a->request.source,
+        .repo_type = "local",
+        .language = a->language,
+        .research_round = a->research.round,
+        .token_budget = PROMPT_TOKENS_MAX,
+        .note = a->passages.count ? PROMPT_NOTE_NONE : PROMPT_NOTE_NO_RETRIEVAL,
+    };
+    int r = prompt_build(&in, &prompt, err);
+    if (r == 0) {
+        struct chat_request request = {
+            .question = a->research.question,
+            .history = a->research.turns,
+            .history_count = a->research.turn_count,
+            .passages = passages,
+            .passage_count = a->passages.count,
+            .file_path = file.path,
+            .source_name = span_str(a->source_name),
+            .language = a->language,
+            .research_round = a->research.round,
+            .prompt = buf_span(&prompt.text),
+            .model = ENGINE_MODEL_LOCAL,
+            .cancel = stream_stop_flag(a->running.stream),
+        };
+        struct chat_sink sink = {a, on_delta};
+        r = local_chat(&request, &sink, usage, err);
+        prompt_done(&prompt);
+    }
+    mem_free(passages);
+    return r;
+}
+
+static void generate(struct answer *a)
+{
+    struct err err = {0};
+    struct chat_usage usage = {.finish = "stop"};
+    move(a, ANSWER_GENERATE);
+    emit_status(a->running.stream, "answering", -1, a->passages.count ? "Answering from %zu passages" : "Nothing was found (%zu passages)",
+                a->passages.count);
+    a->cite_sink = (struct cite_sink){a, cited_file, on_citation, on_text};
+    cite_init(&a->cites, &a->cite_sink);
+    int r = call_provider(a, &usage, &err);
+    if (r == 0)
+        r = cite_end(&a->cites);
+    if (r < 0 && !err.msg[0])
+        err_set(&err, r == -ERR_CANCELLED ? ERR_CANCELLED : (enum err_code)(-r), "the answer could not be written (%s)", err_name(r));
+    emit_usage(a, &usage);
+    end(a, r, &err, "generate", usage.finish, "\"provider\":\"" ENGINE_PROVIDER_LOCAL "\",\"model\":\"" ENGINE_MODEL_LOCAL "\"");
+}
+
+static void run(struct work *work)
+{
+    struct answer *a = container_of(work, struct answer, work);
+    if (a->state == ANSWER_INDEX)
+        after_index(a);
+    else if (is_stopped(a))
+        end(a, -ERR_CANCELLED, NULL, "prepare", "cancelled", NULL);
+    else
+        resolve(a);
+}
+
+/* ---- start ---- */
+
+static int check_provider(const struct engine *e, struct span provider, bool *ret_is_bench, struct err *err)
+{
+    *ret_is_bench = e->bench && span_is(provider, ENGINE_PROVIDER_BENCH);
+    if (!provider.len || span_is(provider, ENGINE_PROVIDER_LOCAL) || *ret_is_bench)
+        return 0;
+    return err_set(err, ERR_INVALID, "Configuration for provider '" SPAN_FMT "' not found", SPAN_ARG(span_first(provider, 64)));
+}
+
+static int copy_request(struct answer *a, const struct answer_request *from, struct err *err)
+{
+    a->request = *from;
+    a->request.keep = NULL; /* ours once nothing can fail any more */
+    a->messages = mem_try_array(from->message_count, sizeof *a->messages);
+    if (!a->messages)
+        return err_set(err, ERR_NO_MEMORY, "out of memory");
+    memcpy(a->messages, from->messages, from->message_count * sizeof *a->messages);
+    a->request.messages = a->messages;
+    const char *fallback = a->engine->options.default_language;
+    snprintf(a->language, sizeof a->language, SPAN_FMT, SPAN_ARG(from->language.len ? from->language : span_str(fallback)));
+    int r = research_read(a->messages, from->message_count, &a->research, err);
+    if (r == 0 && a->research.question.len > LIMIT_QUERY_BYTES)
+        a->research.question = span_first(a->research.question, LIMIT_QUERY_BYTES);
+    return r;
+}
+
+static void on_bench_ended(void *ctx)
+{
+    struct answer *a = ctx;
+    running_leave(a->engine, &a->running);
+    answer_free(a);
+}
+
+static int launch(struct answer *a, struct err *err)
+{
+    if (a->is_bench)
+        return bench_source_add(a->engine->bench, a->running.stream, a->request.model, on_bench_ended, a, err);
+    if (worker_submit(a->engine->options.workers, WORKER_FAST, &a->work) == 0)
+        return 0;
+    err_set(err, ERR_LIMIT, "too many answers are waiting");
+    err_hint(err, "ask again in a few seconds");
+    return -ERR_LIMIT;
+}
+
+int engine_answer(struct engine *e, const struct engine_caller *who, const struct answer_request *request,
+                  struct stream **ret_stream, struct err *err)
+{
+    bool is_bench;
+    struct stream *s = NULL;
+    metric_register(metrics, ARRAY_LEN(metrics));
+    int r = check_provider(e, request->provider, &is_bench, err);
+    if (r < 0)
+        return r;
+    struct answer *a = mem_alloc(sizeof *a);
+    *a = (struct answer){.work.run = run, .engine = e, .who = *who, .is_bench = is_bench};
+    list_init(&a->running.link);
+    struct stream_new what = {.tenant = who->tenant, .kind = "answer", .is_durable = true, .id = request->stream_id};
+    r = copy_request(a, request, err);
+    if (r == 0)
+        r = stream_create(e->options.hub, &what, &s, err);
+    if (r == 0)
+        r = running_enter(e, &a->running, s, err);
+    if (r < 0) {
+        if (s)
+            stream_close(s, "error", NULL);
+        stream_unref(s);
+        answer_free(a);
+        return r;
+    }
+    a->request.keep = request->keep; /* before launch: from there on another thread may finish it */
+    r = launch(a, err);
+    if (r < 0) {
+        a->request.keep = NULL; /* the caller keeps it */
+        stream_close(s, "error", NULL);
+        running_leave(e, &a->running);
+        answer_free(a);
+        stream_unref(s);
+        return r;
+    }
+    *ret_stream = s;
+    return 0;
+}

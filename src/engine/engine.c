@@ -1,6 +1,7 @@
 #include "engine/engine_priv.h"
 
 #include "base/mem.h"
+#include "engine/bench_source.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -35,6 +36,8 @@ int engine_new(const struct engine_options *options, struct engine **ret, struct
     int r = copy_allow_paths(e, options->allow_paths, err);
     if (r == 0 && mkdir(e->index_dir, 0700) < 0 && errno != EEXIST)
         r = err_errno(err, errno, "cannot make the index folder '%s'", e->index_dir);
+    if (r == 0 && options->bench_source)
+        r = bench_source_new(&e->bench, err);
     if (r < 0) {
         engine_free(e);
         return r;
@@ -70,6 +73,7 @@ void engine_free(struct engine *e)
     while (e->running_count)
         cond_wait(&e->idle, &e->lock);
     lock_leave(&e->lock);
+    bench_source_free(e->bench);
     size_t at = 0;
     struct span key;
     void *value;
@@ -195,14 +199,14 @@ void engine_models_json(struct engine *e, struct buf *out)
     jw_key(&w, "models");
     jw_arr(&w);
     jw_obj(&w);
-    jw_kstr(&w, "id", "extractive");
-    jw_kstr(&w, "name", "extractive");
+    jw_kstr(&w, "id", ENGINE_MODEL_LOCAL);
+    jw_kstr(&w, "name", ENGINE_MODEL_LOCAL);
     jw_end_obj(&w);
     jw_end_arr(&w);
     jw_kbool(&w, "supportsCustomModel", false);
     jw_end_obj(&w);
     jw_end_arr(&w);
     jw_kstr(&w, "defaultProvider", ENGINE_PROVIDER_LOCAL);
-    jw_kstr(&w, "defaultModel", "extractive");
+    jw_kstr(&w, "defaultModel", ENGINE_MODEL_LOCAL);
     jw_end_obj(&w);
 }

@@ -19,6 +19,7 @@ struct engine_options {
     const char *index_dir;            /* created */
     const char *const *allow_paths;   /* directories that clients without trust may name; NULL-terminated */
     const char *default_language;     /* "en" */
+    bool bench_source;                /* offer provider "bench" */
     struct store *store;              /* these three are borrowed and outlive the engine */
     struct hub *hub;
     struct worker_pool *workers;
@@ -76,6 +77,8 @@ int engine_search_json(struct engine *e, const struct engine_caller *who, const 
 /* ---- answers ---- */
 
 #define ENGINE_PROVIDER_LOCAL "local"
+#define ENGINE_MODEL_LOCAL "extractive"
+#define ENGINE_PROVIDER_BENCH "bench" /* see bench_source.h */
 
 struct answer_request {
     struct span source;          /* path or name (repo_url of the protocols) */

@@ -9,6 +9,7 @@
 #define FRESHNESS_INTERVAL_MS 2000 /* a source's tree is looked at for changes at most this often */
 
 struct index_job;
+struct bench_source;
 
 /* A source that has been used since start: its open index and the job that is renewing it. */
 struct live_source {
@@ -28,6 +29,7 @@ struct engine {
     struct engine_options options;
     char *index_dir;
     char **allow_paths; /* resolved, NULL-terminated */
+    struct bench_source *bench; /* owned; NULL unless asked for */
     struct lock lock;   /* all below */
     struct cond idle;
     struct map sources; /* id → struct live_source */
