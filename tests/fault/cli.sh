@@ -1,6 +1,6 @@
 #!/bin/bash
 # Fault injection through the whole program: a short scenario is repeated with the 1st, 2nd, 3rd … call
-# at a site failing (HEADWATER_FAULT=site:n), until n is past the last call and the run is untouched.
+# at a site failing (HEADWATER_FAULT=site:n), until n is past the last call: 25 good runs in a row, or FAULT_MAX.
 # A run may fail, and must then say why; it may not die of a signal, hang, or make a sanitizer speak,
 # and the same data directory must serve an undisturbed run afterwards.
 #
@@ -83,7 +83,7 @@ for site in "${sites[@]}"; do
         IFS=$'\x1f' read -ra argv <<<"$command"
         n=1
         clean=0
-        while ((n <= max && clean < 3)); do
+        while ((n <= max && clean < 25)); do
             fault=$site:$n
             rm -rf "$work/data"
             # Commands that read need an index; it is made undisturbed.
@@ -103,7 +103,7 @@ for site in "${sites[@]}"; do
             elif ((status != 0)) && [[ ! -s $work/out ]]; then
                 complain "fails without a word"
             fi
-            # The fault may hit where it does no harm, so one untouched run does not mean the end.
+            # The fault may hit where it does no harm, so only a row of good runs means the end.
             if ((status == 0)); then clean=$((clean + 1)); else clean=0; fi
             if ((n % 20 == 1)); then
                 run "$work/data" "${argv[@]}"
