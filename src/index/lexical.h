@@ -5,7 +5,8 @@
  * Build: one thread, memory bounded by index_build_options.memory_bytes (spills runs to disk and merges them).
  * Search: any thread, on a snapshot held by reference. Synchronous: workers only, not loops.
  *
- * Fields: terms of the chunk's text count once, of its symbol four times more, of its path twice more.
+ * Fields: terms of the chunk's text count once, of its symbol four times more (headings of prose: once more), of its
+ * path three times (once, as the text does not hold it, and twice more).
  * File context: a chunk's score + 0.5 × its whole file's own BM25 score.
  */
 #include "base/err.h"
@@ -94,6 +95,9 @@ struct index_hit {
  * Returns how many, or -ERR_NO_MEMORY. A query without any known term has no hits.
  */
 int index_search(const struct index *ix, struct span query, struct index_hit *ret, unsigned k) MUST_CHECK;
+/* The same for the chunks of one file only; chunks without any query term are hits too when the file has one. */
+int index_search_file(const struct index *ix, struct span query, uint32_t file, struct index_hit *ret,
+                      unsigned k) MUST_CHECK;
 /* How much each query term contributed to one chunk's score, for --explain. */
 struct index_term_weight {
     char term[ANALYZER_TERM_MAX + 1];

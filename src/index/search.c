@@ -12,6 +12,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#define SEARCH_MAX 1000u /* hits */
 #define BUCKETS 1024u
 #define BOUND_SLACK 1.0001f /* bounds are summed in another order than scores */
 
@@ -251,7 +252,7 @@ static int search_init(struct search *s, const struct index *ix, struct span que
 
 static int run_search(const struct index *ix, struct span query, struct index_hit *ret, unsigned k, bool prune)
 {
-    struct search s = {.heap = ret, .k = k > 1000 ? 1000 : k};
+    struct search s = {.heap = ret, .k = k > SEARCH_MAX ? SEARCH_MAX : k};
     int rc = search_init(&s, ix, query);
     if (rc == 0 && s.q.count > 0 && s.k > 0) {
         add_file_scores(&s);
@@ -277,6 +278,31 @@ int index_search(const struct index *ix, struct span query, struct index_hit *re
 int index_search_exhaustive(const struct index *ix, struct span query, struct index_hit *ret, unsigned k)
 {
     return run_search(ix, query, ret, k, false);
+}
+
+int index_search_file(const struct index *ix, struct span query, uint32_t file, struct index_hit *ret,
+                      unsigned k)
+{
+    if (file >= ix->files_count)
+        return -ERR_INVALID;
+    struct search s = {.heap = ret, .k = k > SEARCH_MAX ? SEARCH_MAX : k};
+    int rc = search_init(&s, ix, query);
+    bool has_term = false;
+    for (size_t i = 0; rc == 0 && i < s.q.count; i++) {
+        const struct query_term *t = &s.q.terms[i];
+        const struct seg_entry *e = find_entry(ix, t, file);
+        if (!e)
+            continue;
+        has_term = true;
+        s.files[file].own += t->file_weight * seg_tf_part((float)e->file_tf, ix->file_norms[file]);
+    }
+    if (rc == 0 && has_term && s.k > 0) {
+        score_file(&s, file);
+        qsort(ret, s.used, sizeof *ret, compare_hits);
+        rc = (int)s.used;
+    }
+    search_done(&s);
+    return rc;
 }
 
 int index_explain(const struct index *ix, struct span query, uint32_t chunk, struct index_term_weight *ret,

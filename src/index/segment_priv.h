@@ -134,7 +134,7 @@ static inline uint32_t seg_symbol_weight(enum analyzer kind)
 {
     return kind == ANALYZER_CODE ? 4 : 1; /* names say what code does; headings are part of the text already */
 }
-#define SEG_PATH_WEIGHT 3u
+#define SEG_PATH_WEIGHT 3u /* once, as the text does not contain it, and twice more */
 
 /* LEB128. Reads before end only; false when there is no complete 32-bit number. */
 static inline bool seg_get_varint(const uint8_t **at, const uint8_t *end, uint32_t *ret)

@@ -1,1 +1,305 @@
 #include "retrieval/retrieval.h"
+
+#include "base/hash.h"
+#include "base/mem.h"
+#include "text/tokens.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define HITS_MAX 200u
+#define PASSAGES_DEFAULT 20u
+#define BUDGET_DEFAULT 6000u
+#define PER_FILE_DEFAULT 4u
+#define NEAR_LEAD 2u /* chunks of the near file shown when the question names nothing in it */
+/*
+ * Tests repeat the words of what they test. Measured on libuv with its tests added to the corpus: nDCG@10 of commit
+ * subjects .550 → .579, of doc sentences .422 → .449. No judged target is a test there, so a smaller factor scores
+ * higher still (.7: .593, .457); this one leaves a test that fits clearly better above the code.
+ */
+#define TEST_FACTOR 0.8f
+#define BUDGET_LEAST 16u /* tokens; with less left, nothing useful fits */
+
+struct picker {
+    const struct index *ix;
+    struct passages *ret;
+    struct span *texts;   /* owned; of the hits taken, to drop copies */
+    uint64_t *hashes;     /* owned */
+    uint32_t *lasts;      /* owned; last chunk of each passage, whose first is in firsts */
+    uint32_t *firsts;     /* owned */
+    size_t max;
+    unsigned max_per_file;
+    size_t tokens_left, tokens_extended_max;
+};
+
+/* A chunk range being made into a passage. */
+struct range {
+    struct index_chunk_view hit;
+    uint32_t first, last, start_line, end_line;
+    struct span text;
+};
+
+static bool is_about_tests(struct span question)
+{
+    static const char *const words[] = {"test", "tests", "testing", "tested", "spec", "specs", "mock", "mocks",
+                                        "fixture", "fixtures", "coverage", "assert", "asserts"};
+    size_t i = 0;
+    while (i < question.len) {
+        size_t end = i;
+        while (end < question.len && (question.ptr[end] | 32) >= 'a' && (question.ptr[end] | 32) <= 'z')
+            end++;
+        for (size_t w = 0; w < ARRAY_LEN(words); w++) {
+            if (span_eq_nocase(span_of(question.ptr + i, end - i), span_str(words[w])))
+                return true;
+        }
+        i = end + 1;
+    }
+    return false;
+}
+
+static int compare_hits(const void *a, const void *b)
+{
+    const struct index_hit *x = a, *y = b;
+    if (x->score > y->score || x->score < y->score)
+        return x->score > y->score ? -1 : 1;
+    return x->chunk < y->chunk ? -1 : x->chunk > y->chunk;
+}
+
+static void prefer_implementation(const struct index *ix, struct index_hit *hits, size_t count)
+{
+    struct index_chunk_view c;
+    for (size_t i = 0; i < count; i++) {
+        if (index_chunk(ix, hits[i].chunk, &c) && c.is_test)
+            hits[i].score *= TEST_FACTOR;
+    }
+    qsort(hits, count, sizeof *hits, compare_hits);
+}
+
+static bool is_covered(const struct picker *p, uint32_t chunk)
+{
+    for (size_t i = 0; i < p->ret->count; i++) {
+        if (chunk >= p->firsts[i] && chunk <= p->lasts[i])
+            return true;
+    }
+    return false;
+}
+
+/* The same text, but for white space around it, as a hit taken before. */
+static bool is_copy(const struct picker *p, struct span text, uint64_t hash)
+{
+    for (size_t i = 0; i < p->ret->count; i++) {
+        if (p->hashes[i] == hash && span_eq(p->texts[i], text))
+            return true;
+    }
+    return false;
+}
+
+static unsigned taken_from(const struct picker *p, uint32_t file)
+{
+    unsigned n = 0;
+    for (size_t i = 0; i < p->ret->count; i++)
+        n += p->ret->items[i].file == file;
+    return n;
+}
+
+/* Is b the continuation of the same cut symbol right after a? */
+static bool continues(const struct index_chunk_view *a, const struct index_chunk_view *b)
+{
+    return a->file == b->file && a->symbol.len > 0 && span_eq(a->symbol, b->symbol) &&
+           b->start_line == a->end_line + 1 && b->text.ptr == a->text.ptr + a->text.len;
+}
+
+static struct span joined(struct span a, struct span b)
+{
+    return span_of(a.ptr, (size_t)(b.ptr + b.len - a.ptr));
+}
+
+/* One more chunk at the end or the start of the range, when it belongs and fits. */
+static bool extend_by(const struct picker *p, struct range *r, bool forward, size_t tokens_max)
+{
+    struct index_chunk_view near, edge;
+    if (!forward && r->first == 0)
+        return false;
+    uint32_t at = forward ? r->last + 1 : r->first - 1;
+    if (!index_chunk(p->ix, at, &near) || !index_chunk(p->ix, forward ? r->last : r->first, &edge) ||
+        !(forward ? continues(&edge, &near) : continues(&near, &edge)) || is_covered(p, at))
+        return false;
+    struct span text = forward ? joined(r->text, near.text) : joined(near.text, r->text);
+    if (tokens_estimate(text) > tokens_max)
+        return false;
+    r->text = text;
+    if (forward) {
+        r->last = at;
+        r->end_line = near.end_line;
+    } else {
+        r->first = at;
+        r->start_line = near.start_line;
+    }
+    return true;
+}
+
+static void extend(const struct picker *p, struct range *r)
+{
+    size_t max = p->tokens_left < p->tokens_extended_max ? p->tokens_left : p->tokens_extended_max;
+    bool forward = true, backward = true;
+    while (forward || backward) {
+        forward = forward && extend_by(p, r, true, max);
+        backward = backward && extend_by(p, r, false, max);
+    }
+}
+
+/* Whole lines from the start of the range that fit; false when not even one does. */
+static bool cut_to_budget(const struct picker *p, struct range *r)
+{
+    struct span text = tokens_cut(r->text, p->tokens_left);
+    if (text.len < r->text.len) {
+        ptrdiff_t nl = span_rfind_char(text, '\n');
+        if (nl < 0)
+            return false;
+        text.len = (size_t)nl + 1;
+    }
+    uint32_t lines = 0;
+    for (size_t i = 0; i < text.len; i++)
+        lines += text.ptr[i] == '\n';
+    if (text.len < r->text.len)
+        r->end_line = r->start_line + lines - 1;
+    r->text = text;
+    return text.len > 0;
+}
+
+static void put_passage(struct picker *p, const struct range *r, float score, struct span key, uint64_t hash)
+{
+    size_t n = p->ret->count++;
+    p->texts[n] = key;
+    p->hashes[n] = hash;
+    p->firsts[n] = r->first;
+    p->lasts[n] = r->last;
+    p->tokens_left -= tokens_estimate(r->text);
+    p->ret->items[n] = (struct passage){
+        .index = p->ix,
+        .chunk = r->hit.id,
+        .file = r->hit.file,
+        .start_line = r->start_line,
+        .end_line = r->end_line,
+        .path = r->hit.path,
+        .symbol = r->hit.symbol,
+        .language = r->hit.language,
+        .text = r->text,
+        .kind = r->hit.kind,
+        .is_test = r->hit.is_test,
+        .score = score,
+    };
+}
+
+static void take_hit(struct picker *p, struct index_hit hit)
+{
+    struct range r;
+    if (p->ret->count >= p->max || p->tokens_left < BUDGET_LEAST || !index_chunk(p->ix, hit.chunk, &r.hit) ||
+        is_covered(p, hit.chunk) || taken_from(p, r.hit.file) >= p->max_per_file)
+        return;
+    struct span key = span_trim(r.hit.text);
+    uint64_t hash = hash_stable(key.ptr, key.len);
+    if (key.len == 0 || is_copy(p, key, hash))
+        return;
+    r.first = r.last = hit.chunk;
+    r.start_line = r.hit.start_line;
+    r.end_line = r.hit.end_line;
+    r.text = r.hit.text;
+    if (tokens_estimate(r.text) > p->tokens_left) {
+        /* The first passage is cut rather than lost; later ones leave room to smaller ones. */
+        if (p->ret->count > 0 || !cut_to_budget(p, &r))
+            return;
+    } else {
+        extend(p, &r);
+    }
+    put_passage(p, &r, hit.score, key, hash);
+}
+
+/* Passages of the file that the question is about: the best ones, or how it begins. */
+static int take_near(struct picker *p, struct span question, struct span path, struct index_hit *hits)
+{
+    struct index_file_view f;
+    if (path.len == 0 || !index_file_by_path(p->ix, path, &f))
+        return 0;
+    int n = index_search_file(p->ix, question, f.id, hits, HITS_MAX);
+    for (int i = 0; i < n; i++)
+        take_hit(p, hits[i]);
+    for (uint32_t c = 0; n == 0 && c < f.chunk_count && c < NEAR_LEAD; c++)
+        take_hit(p, (struct index_hit){f.first_chunk + c, 0});
+    return n < 0 ? n : 0;
+}
+
+static int picker_init(struct picker *p, const struct index *ix, const struct retrieval_options *o,
+                       struct passages *ret)
+{
+    *p = (struct picker){.ix = ix, .ret = ret};
+    p->max = o->max_passages ? o->max_passages : PASSAGES_DEFAULT;
+    p->max = p->max > HITS_MAX ? HITS_MAX : p->max;
+    p->max_per_file = o->max_per_file ? o->max_per_file : PER_FILE_DEFAULT;
+    p->tokens_left = o->token_budget ? o->token_budget : BUDGET_DEFAULT;
+    p->tokens_extended_max = p->tokens_left / 4;
+    ret->items = mem_try_array(p->max, sizeof *ret->items);
+    p->texts = mem_try_array(p->max, sizeof *p->texts);
+    p->hashes = mem_try_array(p->max, sizeof *p->hashes);
+    p->firsts = mem_try_array(p->max, sizeof *p->firsts);
+    p->lasts = mem_try_array(p->max, sizeof *p->lasts);
+    return ret->items && p->texts && p->hashes && p->firsts && p->lasts ? 0 : -ERR_NO_MEMORY;
+}
+
+static void picker_done(struct picker *p)
+{
+    mem_free(p->texts);
+    mem_free(p->hashes);
+    mem_free(p->firsts);
+    mem_free(p->lasts);
+}
+
+static void explain_nothing(const struct index *ix, struct passages *ret, int hits)
+{
+    struct index_stats st;
+    index_stats(ix, &st);
+    if (st.chunks == 0)
+        snprintf(ret->note, sizeof ret->note, "this source has no indexed text");
+    else if (hits == 0)
+        snprintf(ret->note, sizeof ret->note, "no word of the question occurs in this source");
+    else
+        snprintf(ret->note, sizeof ret->note, "the token budget is too small for any passage");
+}
+
+int retrieval_search(const struct index *ix, struct span question, const struct retrieval_options *options,
+                     struct passages *ret, struct err *err)
+{
+    static const struct retrieval_options defaults;
+    const struct retrieval_options *o = options ? options : &defaults;
+    struct passages found = {0};
+    struct picker p;
+    int n = 0, rc = picker_init(&p, ix, o, &found);
+    struct index_hit *hits = mem_try_array(HITS_MAX, sizeof *hits);
+    if (rc == 0 && !hits)
+        rc = -ERR_NO_MEMORY;
+    if (rc == 0)
+        rc = take_near(&p, question, o->near_path, hits);
+    if (rc == 0)
+        rc = n = index_search(ix, question, hits, HITS_MAX);
+    if (rc >= 0) {
+        if (!is_about_tests(question))
+            prefer_implementation(ix, hits, (size_t)n);
+        for (int i = 0; i < n; i++)
+            take_hit(&p, hits[i]);
+        if (found.count == 0)
+            explain_nothing(ix, &found, n);
+        *ret = found;
+    } else {
+        passages_done(&found);
+        rc = err_set(err, ERR_NO_MEMORY, "no memory to search");
+    }
+    mem_free(hits);
+    picker_done(&p);
+    return rc < 0 ? rc : 0;
+}
+
+void passages_done(struct passages *p)
+{
+    mem_free(p->items);
+    *p = (struct passages){0};
+}

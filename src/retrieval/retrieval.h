@@ -29,6 +29,11 @@ struct passages {
     char note[160]; /* e.g. "no word of the question occurs in this source"; or empty */
 };
 
+/*
+ * 0 with *ret filled (no passage: ret->note says why) or -ERR_NO_MEMORY. options may be NULL. Passages come in the
+ * order of their score, those of near_path before all others. A passage never exceeds the budget: the first is
+ * cut at a line's end when it must be.
+ */
 int retrieval_search(const struct index *ix, struct span question,
                      const struct retrieval_options *options, struct passages *ret,
                      struct err *err) MUST_CHECK;

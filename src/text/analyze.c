@@ -121,14 +121,14 @@ static size_t fold_word(struct span s, char ret[ANALYZER_TERM_MAX], bool *ret_as
     return n;
 }
 
-static void emit_term(struct analysis *a, struct span word, bool is_whole)
+static void emit_term(struct analysis *a, struct span word)
 {
     char term[ANALYZER_TERM_MAX];
     bool is_ascii;
     size_t n = fold_word(word, term, &is_ascii);
     if (n == 0 || is_stop_word(term, n))
         return;
-    if (is_ascii && !is_whole)
+    if (is_ascii)
         n = stem_porter(term, n);
     a->emit(a->ctx, span_of(term, n), a->position);
 }
@@ -164,12 +164,12 @@ static void emit_identifier(struct analysis *a, struct span id)
             continue;
         }
         size_t end = part_end(id, i);
-        emit_term(a, span_of(id.ptr + i, end - i), false);
+        emit_term(a, span_of(id.ptr + i, end - i));
         parts++;
         i = end;
     }
     if (parts > 1)
-        emit_term(a, id, true);
+        emit_term(a, id);
 }
 
 /* A run of ideographs: each alone, and each with its neighbour. Returns the bytes used. */
@@ -231,7 +231,7 @@ void analyze(enum analyzer kind, struct span text, analyze_emit emit, void *ctx)
             if (kind == ANALYZER_CODE)
                 emit_identifier(&a, span_first(rest, n));
             else
-                emit_term(&a, span_first(rest, n), false);
+                emit_term(&a, span_first(rest, n));
             a.position++;
         } else if (class == B_HIGH) {
             uint32_t cp = 0;

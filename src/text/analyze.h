@@ -6,7 +6,8 @@
  * PROSE: letters/digits, folded to lower case, 33 Lucene stop words dropped, Porter 1980 stems (ASCII words);
  *        CJK as unigrams and bigrams.
  * CODE:  as PROSE, and identifiers are split at '_', camelCase and letter/digit borders, each part stemmed,
- *        plus the whole identifier without underscores when it has more than one part.
+ *        plus the whole identifier without underscores when it has more than one part (stemmed as well, so that
+ *        the word "filenames" and the identifier file_name meet).
  * Figures for both: shared baselines "words" and "code tokens" (docs/retrieval.md).
  */
 #include "base/span.h"

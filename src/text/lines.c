@@ -41,6 +41,6 @@ struct span lines_slice(struct span text, uint32_t first, uint32_t last)
         return SPAN_NULL;
     struct span rest = span_of(from, (size_t)(text.ptr + text.len - from));
     /* last - first + 1 lines further on starts what is no longer ours */
-    const char *to = last - first == UINT32_MAX ? NULL : line_start(rest, last - first + 2);
+    const char *to = last - first >= UINT32_MAX - 1 ? NULL : line_start(rest, last - first + 2);
     return to ? span_of(from, (size_t)(to - from)) : rest;
 }
