@@ -217,7 +217,8 @@ static int set_aside(struct sqlite_store *s, const char *why, struct err *err)
             return err_errno(err, errno, "cannot set the damaged database '%s' aside", from);
     }
     if (!suspect_path(s, mark, NULL))
-        (void)unlink(mark); /* it was about the old file */
+        (void)unlink(mark); /* it was about the old file, like the suspicion */
+    atomic_store(&s->is_suspect, false);
     snprintf(s->note, sizeof s->note,
              "the database was damaged and has been set aside as '%s'; a new one was begun (%s)",
              kept, why);

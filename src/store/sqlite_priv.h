@@ -10,7 +10,7 @@
 #include <stdatomic.h>
 
 #define SQLITE_READERS_MAX 4
-#define SQLITE_BUSY_MS 5000 /* another program (shell, backup) holds the write lock */
+#define SQLITE_BUSY_MS 2000 /* another program (shell, backup) holds the write lock */
 #define SQLITE_MMAP_BYTES (64 << 20)
 #define SQLITE_DAMAGED_COUNT 1000 /* files set aside, after which we refuse to begin anew */
 
