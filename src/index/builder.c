@@ -1,0 +1,360 @@
+#include "index/lexical.h"
+
+#include "base/fault.h"
+#include "base/hash.h"
+#include "base/limits.h"
+#include "base/mem.h"
+#include "index/build_priv.h"
+#include "text/utf8.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define MEMORY_DEFAULT (64u << 20)
+#define PARTIAL_SUFFIX ".partial"
+
+struct index_builder {
+    char *path, *partial; /* owned */
+    enum analyzer analyzer;
+    char revision[SEG_NAME_BYTES], fingerprint[SEG_NAME_BYTES];
+    struct section sections[SEG_SECTIONS]; /* TEXT writes to the segment itself */
+    struct runs runs;
+    struct pool lengths, first_chunks, paths; /* u32 a chunk, u32 a file, struct seg_path a file */
+    uint32_t files_count, chunks_count;
+    uint64_t chunk_terms_total, file_terms_total;
+    uint32_t last_language, last_kind; /* strings repeat: the last one written is reused */
+    char last_language_text[SEG_LANGUAGE_MAX], last_kind_text[SEG_SYMBOL_KIND_MAX];
+    size_t last_language_len, last_kind_len;
+    uint32_t chunk_terms, weight; /* of what is being analysed */
+    bool is_broken;               /* an add failed: finish must not publish */
+};
+
+static int no_memory(struct err *err)
+{
+    return err_set(err, ERR_NO_MEMORY, "no memory to build the index");
+}
+
+static int open_sections(struct index_builder *b, struct err *err)
+{
+    int fd = open(b->partial, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (fd < 0)
+        return err_errno(err, errno, "cannot create '%s'", b->partial);
+    int rc = section_init(&b->sections[SEG_TEXT], fd, err);
+    for (int i = SEG_STRINGS; rc == 0 && i < SEG_SECTIONS; i++) {
+        fd = temp_open(b->partial, err);
+        rc = fd < 0 ? fd : section_init(&b->sections[i], fd, err);
+    }
+    if (rc == 0 && lseek(b->sections[SEG_TEXT].fd, SEG_HEADER_BYTES, SEEK_SET) < 0)
+        rc = err_errno(err, errno, "cannot seek in '%s'", b->partial);
+    return rc;
+}
+
+int index_builder_new(const char *path, const struct index_build_options *options,
+                      struct index_builder **ret, struct err *err)
+{
+    const char *revision = options->revision ? options->revision : "";
+    const char *fingerprint = options->fingerprint ? options->fingerprint : "";
+    if (strlen(revision) >= SEG_NAME_BYTES || strlen(fingerprint) >= SEG_NAME_BYTES)
+        return err_set(err, ERR_INVALID, "revision or fingerprint is longer than %u bytes", SEG_NAME_BYTES - 1);
+    size_t n = strlen(path);
+    if (n > SEG_PATH_MAX)
+        return err_set(err, ERR_INVALID, "path of the index is longer than %u bytes", SEG_PATH_MAX);
+    struct index_builder *b = mem_try(sizeof *b);
+    if (!b)
+        return no_memory(err);
+    b->analyzer = options->analyzer;
+    memcpy(b->revision, revision, strlen(revision));
+    memcpy(b->fingerprint, fingerprint, strlen(fingerprint));
+    b->path = mem_try_strndup(path, n);
+    b->partial = mem_try(n + sizeof PARTIAL_SUFFIX);
+    int rc = b->path && b->partial ? 0 : no_memory(err);
+    if (rc == 0) {
+        snprintf(b->partial, n + sizeof PARTIAL_SUFFIX, "%s%s", path, PARTIAL_SUFFIX);
+        rc = open_sections(b, err);
+    }
+    if (rc == 0)
+        rc = runs_init(&b->runs, b->partial,
+                       options->memory_bytes ? options->memory_bytes : MEMORY_DEFAULT, err);
+    if (rc < 0) {
+        index_builder_free(b);
+        return rc;
+    }
+    *ret = b;
+    return 0;
+}
+
+void index_builder_free(struct index_builder *b)
+{
+    if (!b)
+        return;
+    if (b->partial && b->sections[SEG_TEXT].fd > 0)
+        unlink(b->partial); /* after finish it has its final name, and this finds nothing */
+    for (int i = 0; i < SEG_SECTIONS; i++)
+        section_done(&b->sections[i]);
+    runs_done(&b->runs);
+    mem_free(b->lengths.ptr);
+    mem_free(b->first_chunks.ptr);
+    mem_free(b->paths.ptr);
+    mem_free(b->path);
+    mem_free(b->partial);
+    mem_free(b);
+}
+
+static uint32_t put_string(struct index_builder *b, struct span s)
+{
+    uint32_t at = (uint32_t)b->sections[SEG_STRINGS].len;
+    section_put(&b->sections[SEG_STRINGS], s.ptr, s.len);
+    return at;
+}
+
+static uint32_t put_repeated(struct index_builder *b, struct span s, char *last, size_t *last_len, uint32_t *at)
+{
+    if (*last_len != s.len || (s.len && memcmp(last, s.ptr, s.len) != 0)) {
+        *at = put_string(b, s);
+        if (s.len)
+            memcpy(last, s.ptr, s.len);
+        *last_len = s.len;
+    }
+    return *at;
+}
+
+static bool put_u32(struct pool *p, uint32_t v)
+{
+    void *at = pool_add(p, sizeof v);
+    if (at)
+        memcpy(at, &v, sizeof v);
+    return at != NULL;
+}
+
+static void take_term(void *ctx, struct span term, uint32_t position)
+{
+    struct index_builder *b = ctx;
+    (void)position;
+    b->chunk_terms += b->weight;
+    runs_add(&b->runs, term, b->weight);
+}
+
+static struct span cut(struct span s, size_t max)
+{
+    return span_first(s, utf8_cut(s, max));
+}
+
+static int add_chunk(struct index_builder *b, const struct index_file_in *file, uint32_t number)
+{
+    const struct index_chunk_in *in = &file->chunks[number];
+    b->chunk_terms = 0;
+    b->weight = 1;
+    analyze(b->analyzer, span_of(file->text.ptr + in->start, in->len), take_term, b);
+    b->weight = seg_symbol_weight(b->analyzer);
+    analyze(b->analyzer, in->symbol, take_term, b);
+    b->weight = SEG_PATH_WEIGHT;
+    analyze(b->analyzer, file->path, take_term, b);
+    runs_end_chunk(&b->runs, number);
+    struct span symbol = cut(in->symbol, SEG_SYMBOL_MAX), kind = cut(in->symbol_kind, SEG_SYMBOL_KIND_MAX);
+    struct seg_chunk c = {
+        .file = b->files_count,
+        .start_line = in->start_line,
+        .end_line = in->end_line,
+        .text_start = (uint32_t)in->start,
+        .text_len = (uint32_t)in->len,
+        .symbol_offset = put_string(b, symbol),
+        .kind_offset = put_repeated(b, kind, b->last_kind_text, &b->last_kind_len, &b->last_kind),
+        .terms_count = b->chunk_terms,
+        .symbol_len = (uint16_t)symbol.len,
+        .kind_len = (uint8_t)kind.len,
+        .kind = in->kind,
+    };
+    section_put(&b->sections[SEG_CHUNKS], &c, sizeof c);
+    b->chunks_count++;
+    b->chunk_terms_total += b->chunk_terms;
+    return put_u32(&b->lengths, b->chunk_terms) ? 0 : -ERR_NO_MEMORY;
+}
+
+static int check_file(const struct index_builder *b, const struct index_file_in *file, struct err *err)
+{
+    if (file->path.len > SEG_PATH_MAX)
+        return err_set(err, ERR_TOO_LARGE, "path of a file is longer than %u bytes", SEG_PATH_MAX);
+    if (file->text.len >= UINT32_MAX || file->chunk_count >= UINT32_MAX - b->chunks_count)
+        return err_set(err, ERR_TOO_LARGE, "file '" SPAN_FMT "' is too large for the index", SPAN_ARG(file->path));
+    if (b->sections[SEG_STRINGS].len > UINT32_MAX / 2)
+        return err_set(err, ERR_TOO_LARGE, "too many names for one index");
+    for (size_t i = 0; i < file->chunk_count; i++) {
+        const struct index_chunk_in *c = &file->chunks[i];
+        if (c->start > file->text.len || c->len > file->text.len - c->start)
+            return err_set(err, ERR_INVALID, "chunk %zu of '" SPAN_FMT "' is outside the file's text", i,
+                           SPAN_ARG(file->path));
+    }
+    return 0;
+}
+
+static int put_file(struct index_builder *b, const struct index_file_in *file, uint64_t text_offset,
+                    uint32_t first_chunk, uint32_t terms_count)
+{
+    struct span language = cut(file->language, SEG_LANGUAGE_MAX);
+    struct seg_file f = {
+        .text_offset = text_offset,
+        .size = file->size,
+        .mtime_ns = file->mtime_ns,
+        .text_len = (uint32_t)file->text.len,
+        .path_offset = put_string(b, file->path),
+        .path_len = (uint32_t)file->path.len,
+        .language_offset =
+            put_repeated(b, language, b->last_language_text, &b->last_language_len, &b->last_language),
+        .first_chunk = first_chunk,
+        .chunk_count = (uint32_t)file->chunk_count,
+        .terms_count = terms_count,
+        .language_len = (uint16_t)language.len,
+        .is_test = file->is_test,
+    };
+    section_put(&b->sections[SEG_FILES], &f, sizeof f);
+    struct seg_path *p = pool_add(&b->paths, sizeof *p);
+    if (!p || !put_u32(&b->first_chunks, first_chunk))
+        return -ERR_NO_MEMORY;
+    *p = (struct seg_path){hash_stable(file->path.ptr, file->path.len), b->files_count, 0};
+    return 0;
+}
+
+int index_builder_add(struct index_builder *b, const struct index_file_in *file, struct err *err)
+{
+    int rc = check_file(b, file, err);
+    if (rc < 0)
+        return rc; /* nothing taken: the caller may go on without this file */
+    uint64_t text_offset = b->sections[SEG_TEXT].len, before = b->chunk_terms_total;
+    uint32_t first_chunk = b->chunks_count;
+    section_put(&b->sections[SEG_TEXT], file->text.ptr, file->text.len);
+    for (uint32_t i = 0; rc == 0 && i < file->chunk_count; i++)
+        rc = add_chunk(b, file, i);
+    uint64_t terms = b->chunk_terms_total - before;
+    if (rc == 0)
+        rc = put_file(b, file, text_offset, first_chunk, terms > UINT32_MAX ? UINT32_MAX : (uint32_t)terms);
+    runs_end_file(&b->runs, b->files_count);
+    b->file_terms_total += terms;
+    b->files_count++;
+    if (rc < 0 || b->runs.failed) {
+        b->is_broken = true;
+        return no_memory(err);
+    }
+    for (int i = 0; i < SEG_SECTIONS; i++) {
+        if (b->sections[i].error) {
+            b->is_broken = true;
+            return err_errno(err, b->sections[i].error, "cannot write the index '%s'", b->path);
+        }
+    }
+    if (!runs_is_full(&b->runs))
+        return 0;
+    rc = runs_spill(&b->runs, err);
+    b->is_broken |= rc < 0;
+    return rc;
+}
+
+static int compare_paths(const void *a, const void *b)
+{
+    const struct seg_path *x = a, *y = b;
+    if (x->hash != y->hash)
+        return x->hash < y->hash ? -1 : 1;
+    return x->file < y->file ? -1 : x->file > y->file;
+}
+
+/* Appends a finished section to the segment and fills its reference. */
+static int append_section(struct index_builder *b, int i, uint64_t *offset, struct seg_section_ref *ref)
+{
+    static const char zeros[SEG_ALIGN];
+    struct section *s = &b->sections[i];
+    int out = b->sections[SEG_TEXT].fd;
+    section_flush(s);
+    if (s->error)
+        return -s->error;
+    *ref = (struct seg_section_ref){.offset = *offset, .len = s->len, .crc = s->crc};
+    uint64_t left = i == SEG_TEXT ? 0 : s->len;
+    if (left && lseek(s->fd, 0, SEEK_SET) < 0)
+        return -errno;
+    while (left > 0) {
+        size_t want = left < (256u << 10) ? (size_t)left : (256u << 10);
+        ssize_t n = read(s->fd, s->buf, want);
+        if (n <= 0)
+            return n < 0 ? -errno : -EIO;
+        int rc = write_all(out, s->buf, (size_t)n);
+        if (rc < 0)
+            return rc;
+        left -= (uint64_t)n;
+    }
+    uint64_t pad = (SEG_ALIGN - s->len % SEG_ALIGN) % SEG_ALIGN;
+    *offset += s->len + pad;
+    return write_all(out, zeros, (size_t)pad);
+}
+
+static int write_segment(struct index_builder *b)
+{
+    union {
+        struct seg_header h;
+        char bytes[SEG_HEADER_BYTES];
+    } page = {0};
+    struct seg_header *h = &page.h;
+    memcpy(h->magic, SEG_MAGIC, sizeof h->magic);
+    h->version = SEG_VERSION;
+    h->analyzer_version = ANALYZER_VERSION;
+    h->analyzer = (uint32_t)b->analyzer;
+    h->chunk_terms_total = b->chunk_terms_total;
+    h->file_terms_total = b->file_terms_total;
+    memcpy(h->revision, b->revision, sizeof h->revision);
+    memcpy(h->fingerprint, b->fingerprint, sizeof h->fingerprint);
+    uint64_t offset = SEG_HEADER_BYTES;
+    for (int i = 0; i < SEG_SECTIONS; i++) {
+        int rc = append_section(b, i, &offset, &h->sections[i]);
+        if (rc < 0)
+            return rc;
+    }
+    h->file_bytes = offset;
+    h->crc = crc32c(0, h, offsetof(struct seg_header, crc));
+    int fd = b->sections[SEG_TEXT].fd;
+    if (lseek(fd, 0, SEEK_SET) < 0)
+        return -errno;
+    int rc = write_all(fd, &page, sizeof page);
+    if (rc < 0)
+        return rc;
+    return fault_hit(FAULT_SYNC) ? -EIO : fsync(fd) < 0 ? -errno : 0;
+}
+
+/* Renames the finished file into place and makes the name durable too. */
+static int publish(struct index_builder *b)
+{
+    if (rename(b->partial, b->path) < 0)
+        return -errno;
+    char *copy = mem_strdup(b->path);
+    int dir = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    mem_free(copy);
+    if (dir < 0)
+        return -errno;
+    int rc = fsync(dir) < 0 ? -errno : 0;
+    close(dir);
+    return rc;
+}
+
+int index_builder_finish(struct index_builder *b, struct err *err)
+{
+    if (b->is_broken)
+        return err_set(err, ERR_INTERNAL, "the index '%s' is incomplete: adding a file failed before", b->path);
+    int rc = runs_spill(&b->runs, err);
+    if (rc < 0)
+        return rc;
+    struct merge_in in = {
+        .runs = &b->runs,
+        .chunk_terms_count = (const uint32_t *)(const void *)b->lengths.ptr,
+        .first_chunk = (const uint32_t *)(const void *)b->first_chunks.ptr,
+        .average = seg_average(b->chunk_terms_total, b->chunks_count),
+    };
+    rc = merge_runs(&in, b->sections, err);
+    if (rc < 0)
+        return rc;
+    if (b->files_count)
+        qsort(b->paths.ptr, b->files_count, sizeof(struct seg_path), compare_paths);
+    section_put(&b->sections[SEG_PATHS], b->paths.ptr, b->paths.len);
+    rc = write_segment(b);
+    if (rc == 0)
+        rc = publish(b);
+    return rc < 0 ? err_errno(err, -rc, "cannot write the index '%s'", b->path) : 0;
+}
