@@ -59,7 +59,7 @@ static bool has_word(struct span text, const char *word)
 {
     struct span w = span_str(word);
     bool is_ascii = (unsigned char)word[0] < 0x80;
-    for (size_t i = 0; i + w.len <= text.len; i++) {
+    for (size_t i = 0; text.ptr && i + w.len <= text.len; i++) {
         if (!span_eq_nocase(span_of(text.ptr + i, w.len), w))
             continue;
         char before = i ? text.ptr[i - 1] : ' ';
