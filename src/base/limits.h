@@ -37,6 +37,14 @@
 #define LIMIT_QUERY_TERMS_COUNT 256
 #define LIMIT_WORK_QUEUE_COUNT 4096
 #define LIMIT_CHILD_OUTPUT (256u << 20)
+#define LIMIT_PROMPT_BYTES (20u << 20)     /* a provider prompt; above LIMIT_HTTP_BODY, which holds the question */
+#define LIMIT_CITATION_TEXT 512            /* answer text held back while it may be a citation */
+#define LIMIT_CITATIONS_COUNT 512          /* distinct citations of one answer */
+#define LIMIT_LOCAL_PASSAGES_COUNT 64      /* read by the local provider; the rest is left out */
+#define LIMIT_LOCAL_PASSAGE_BYTES (64u << 10)
+#define LIMIT_LOCAL_TERMS_COUNT 64         /* of the question; one bit each */
+#define LIMIT_LOCAL_UNITS_COUNT 20000      /* sentences and lines looked at */
+#define LIMIT_LOCAL_CITED_COUNT 4096       /* citations read from a research's history */
 #define LIMIT_LOG_LINE (8u << 10)
 #define LIMIT_LOG_BACKLOG (1u << 20)
 

@@ -1,0 +1,448 @@
+#include "providers/local_priv.h"
+
+#include "text/lines.h"
+
+#define SENTENCES (1u << UNIT_SENTENCE | 1u << UNIT_COMMENT)
+#define EXCERPT_LINES 12
+
+/* Rounds before the last must not hold what clients take for the end of a research (deepwiki protocol §2.7). */
+bool compose_is_safe(const struct local *l, struct span text)
+{
+    static const char *const ends[] = {"Conclusion",
+                                       "In conclusion",
+                                       "This concludes",
+                                       "This completes our",
+                                       "Key Findings and Implementation",
+                                       "## Summary",
+                                       "## Research"};
+    for (size_t i = 0; l->is_guarded && i < ARRAY_LEN(ends); i++)
+        if (span_find(text, span_str(ends[i])) >= 0)
+            return false;
+    return true;
+}
+
+static float weight(const struct local *l, uint64_t mask)
+{
+    float sum = 0;
+    for (size_t i = 0; i < l->words.count; i++)
+        sum += mask & (1ull << i) ? l->words.items[i].weight : 0;
+    return sum;
+}
+
+static float share(const struct local *l, uint64_t mask)
+{
+    return l->total > 0 ? weight(l, mask) / l->total : 0;
+}
+
+static float least_score(const struct local *l)
+{
+    return 0.12f * l->total;
+}
+
+static bool is_part_safe(const struct local *l, const struct part *p)
+{
+    return compose_is_safe(l, p->in->path) && compose_is_safe(l, p->in->symbol);
+}
+
+/* The same sentence in two places is said once. */
+static void use_unit(struct local *l, struct unit *u)
+{
+    struct span text = u->text;
+    for (size_t i = 0; i < l->unit_count; i++)
+        if (span_eq(l->units[i].text, text))
+            l->units[i].is_used = true;
+}
+
+static void put_cited(struct local *l, struct unit *u)
+{
+    struct span path = l->parts[u->passage].in->path;
+    out_joined(l->out, u->text);
+    out_str(l->out, " (");
+    out_citation(l->out, path, u->start_line, u->end_line);
+    out_str(l->out, ")");
+    use_unit(l, u);
+}
+
+void compose_no_model(struct local *l)
+{
+    out_str(l->out, "*");
+    out_str(l->out, l->texts->no_model);
+    out_str(l->out, "*\n");
+}
+
+/* ---- what supports a part ---- */
+
+/* The comment that stands right above the definition, or opens the part: its first sentence. */
+static struct unit *doc_sentence(struct local *l, const struct part *part)
+{
+    struct unit *found = NULL;
+    for (size_t i = 0; i < part->unit_count; i++) {
+        struct unit *u = &l->units[part->first_unit + i];
+        if (part->definition_line && u->start_line > part->definition_line + 4)
+            break;
+        if (u->kind == UNIT_CODE && part->definition_line && u->start_line < part->definition_line)
+            found = NULL; /* it was about something above */
+        if (u->kind == UNIT_CODE && !part->definition_line)
+            break;
+        if (u->kind == UNIT_COMMENT && u->is_leading && !u->is_used && !u->is_boilerplate &&
+            compose_is_safe(l, u->text))
+            found = u;
+    }
+    return found;
+}
+
+static bool mentions(struct span text, struct span name)
+{
+    ptrdiff_t at = name.len > 3 ? span_find(text, name) : -1;
+    if (at < 0)
+        return false;
+    size_t after = (size_t)at + name.len;
+    char c = after < text.len ? text.ptr[after] : ' ';
+    char b = at > 0 ? text.ptr[at - 1] : ' ';
+    return c != '_' && b != '_' && ((c | 32) < 'a' || (c | 32) > 'z') &&
+           ((b | 32) < 'a' || (b | 32) > 'z');
+}
+
+/* A sentence elsewhere (README, another file's comment) that names the symbol. */
+static struct unit *mention_elsewhere(struct local *l, const struct part *part)
+{
+    struct unit *best = NULL;
+    for (size_t i = 0; i < l->unit_count; i++) {
+        struct unit *u = &l->units[i];
+        if (!(SENTENCES & 1u << u->kind) || u->is_used || u->is_boilerplate ||
+            &l->parts[u->passage] == part)
+            continue;
+        if (mentions(u->text, part->in->symbol) && compose_is_safe(l, u->text) &&
+            (!best || u->score > best->score))
+            best = u;
+    }
+    return best;
+}
+
+static struct unit *support_of(struct local *l, const struct part *part)
+{
+    struct unit *best = rank_best_unit(l, part, 1u << UNIT_COMMENT, 0.3f * l->total);
+    if (!best)
+        best = doc_sentence(l, part);
+    if (!best)
+        best = rank_best_unit(l, part, 1u << UNIT_COMMENT, least_score(l));
+    return best ? best : mention_elsewhere(l, part);
+}
+
+static void put_excerpt(struct local *l, const struct part *part, unsigned max_lines)
+{
+    struct excerpt e = excerpt_choose(l, part, max_lines);
+    if (!e.start_line)
+        return;
+    out_citation(l->out, part->in->path, e.start_line, e.end_line);
+    out_str(l->out, ":\n\n");
+    out_excerpt(l->out, part, e);
+    out_str(l->out, "\n");
+}
+
+/* ---- the first paragraph ---- */
+
+static const char *lead_template(const struct local *l, const struct part *part)
+{
+    const struct local_texts *t = l->texts;
+    float named = share(l, part->symbol_mask),
+          covered = share(l, part->symbol_mask | part->mask | part->path_mask);
+    if (part->in->symbol.len == 0)
+        return t->lead_place;
+    if (covered < 0.6f || named < 0.15f)
+        return t->lead_closest;
+    if (l->words.kind == QUESTION_WHERE)
+        return t->lead_where;
+    bool asks_what = l->words.kind == QUESTION_WHAT || l->words.kind == QUESTION_OTHER;
+    if (asks_what && named >= 0.5f && part->definition_line)
+        return t->lead_defined;
+    return t->lead_code;
+}
+
+/* The best sentence of prose, or the first for an overview, and up to two that follow in the same paragraph. */
+static bool put_prose(struct local *l, struct part *part)
+{
+    bool is_overview = l->words.kind == QUESTION_OVERVIEW;
+    struct unit *best = NULL;
+    for (size_t i = 0; i < part->unit_count && is_overview && !best; i++) {
+        struct unit *u = &l->units[part->first_unit + i];
+        if (u->kind == UNIT_SENTENCE && !u->is_used && !u->is_boilerplate && u->text.len >= 30 &&
+            u->text.ptr[0] != '|' && compose_is_safe(l, u->text))
+            best = u;
+    }
+    if (!best)
+        best = rank_best_unit(l, part, 1u << UNIT_SENTENCE, least_score(l));
+    if (!best)
+        best = rank_best_unit(l, part, 1u << UNIT_SENTENCE, 0);
+    if (!best)
+        return false;
+    size_t bytes = best->text.len;
+    struct unit *u = best;
+    put_cited(l, u);
+    for (int more = 0; more < 2 && u + 1 < l->units + part->first_unit + part->unit_count; more++) {
+        u++;
+        bytes += u->text.len;
+        if (u->kind != UNIT_SENTENCE || (u->is_leading && !is_overview) || u->is_used ||
+            u->is_boilerplate || bytes > 420 || !compose_is_safe(l, u->text) ||
+            u->text.ptr[0] == '|')
+            break;
+        out_str(l->out, " ");
+        put_cited(l, u);
+    }
+    return true;
+}
+
+void compose_lead(struct local *l, struct part *part)
+{
+    part->is_used = true;
+    if (part->is_prose && put_prose(l, part)) {
+        out_str(l->out, "\n\n");
+        return;
+    }
+    struct unit *support = support_of(l, part);
+    bool says_all = support && part->in->symbol.len == 0 && l->words.kind != QUESTION_WHERE &&
+                    share(l, support->mask | support->near_mask) >= 0.4f;
+    if (!says_all)
+        out_template(l->out, lead_template(l, part), part, SPAN_NULL);
+    if (support) {
+        out_str(l->out, says_all ? "" : " ");
+        put_cited(l, support);
+    }
+    out_str(l->out, "\n\n");
+    if (!part->is_prose)
+        put_excerpt(l, part, EXCERPT_LINES);
+}
+
+/* ---- commands ---- */
+
+/* How promising a block of commands is: its part, its heading and its own words. */
+static struct unit *best_command(struct local *l)
+{
+    struct unit *best = NULL;
+    float best_value = 0;
+    for (size_t i = 0; i < l->unit_count; i++) {
+        struct unit *u = &l->units[i];
+        const struct part *p = &l->parts[u->passage];
+        if (u->kind != UNIT_COMMAND || u->is_used || p->in->is_test || !compose_is_safe(l, u->text))
+            continue;
+        float value = p->score + share(l, u->mask) + 0.8f * share(l, u->near_mask & ~u->mask);
+        if (u->end_line - u->start_line < EXCERPT_LINES)
+            value += 0.1f;
+        if (!best || value > best_value) {
+            best = u;
+            best_value = value;
+        }
+    }
+    return best;
+}
+
+static bool put_commands(struct local *l)
+{
+    struct unit *u = best_command(l);
+    if (!u)
+        return false;
+    struct part *part = &l->parts[u->passage];
+    struct unit *before = u > l->units + part->first_unit ? u - 1 : NULL;
+    bool has_words = before && before->kind == UNIT_SENTENCE && !before->is_boilerplate &&
+                     before->end_line + 3 >= u->start_line && compose_is_safe(l, before->text);
+    struct excerpt e = {u->start_line, u->end_line};
+    if (e.end_line - e.start_line >= EXCERPT_LINES)
+        e.end_line = e.start_line + EXCERPT_LINES - 1;
+    struct chat_passage in = *part->in;
+    in.start_line = e.start_line;
+    in.end_line = e.end_line;
+    struct part shown = {.in = &in};
+    if (has_words) {
+        put_cited(l, before);
+        out_str(l->out, "\n\n");
+        out_citation(l->out, in.path, e.start_line, e.end_line);
+        out_str(l->out, ":\n\n");
+    } else {
+        out_template(l->out, l->texts->commands, &shown, SPAN_NULL);
+        out_str(l->out, "\n\n");
+    }
+    uint32_t base = part->in->start_line;
+    struct span body = lines_slice(part->in->text, e.start_line - base + 1, e.end_line - base + 1);
+    out_fence(l->out, SPAN_LIT("sh"), body);
+    out_str(l->out, "\n");
+    use_unit(l, u);
+    part->is_used = true;
+    return true;
+}
+
+/* ---- further points ---- */
+
+static void put_name(struct local *l, const struct part *part)
+{
+    if (part->in->symbol.len == 0)
+        return;
+    if (part->is_prose)
+        out_joined(l->out, span_first(part->in->symbol, 200));
+    else
+        out_code(l->out, part->in->symbol);
+}
+
+/* Lines with words of the question, or the definition itself. */
+static bool is_telling(const struct local *l, const struct part *part, struct excerpt e)
+{
+    uint64_t mask = 0;
+    for (size_t i = 0; i < part->unit_count; i++) {
+        const struct unit *u = &l->units[part->first_unit + i];
+        if (u->start_line >= e.start_line && u->end_line <= e.end_line)
+            mask |= u->mask;
+    }
+    bool is_definition =
+        part->definition_line >= e.start_line && part->definition_line <= e.end_line;
+    return is_definition || l->total == 0 || share(l, mask) >= 0.25f;
+}
+
+bool compose_point(struct local *l, struct part *part, bool with_code)
+{
+    if (!is_part_safe(l, part))
+        return false;
+    unsigned kinds = part->is_prose ? 1u << UNIT_SENTENCE : 1u << UNIT_COMMENT;
+    struct unit *u = rank_best_unit(l, part, kinds, least_score(l));
+    if (!u && !part->is_prose)
+        u = doc_sentence(l, part);
+    struct excerpt e = {0, 0};
+    if (with_code && !part->is_prose)
+        e = excerpt_choose(l, part, EXCERPT_LINES);
+    if (e.start_line && !is_telling(l, part, e))
+        e.start_line = 0;
+    if (!u && !e.start_line)
+        return false;
+    bool has_name = part->in->symbol.len && !part->is_prose;
+    if (!e.start_line)
+        out_str(l->out, "- ");
+    if (has_name)
+        put_name(l, part);
+    if (u) {
+        out_str(l->out, has_name ? ": " : "");
+        put_cited(l, u);
+    }
+    if (e.start_line) {
+        out_str(l->out, u ? "\n\n" : has_name ? ", " : "");
+        out_citation(l->out, part->in->path, e.start_line, e.end_line);
+        out_str(l->out, ":\n\n");
+        out_excerpt(l->out, part, e);
+    }
+    out_str(l->out, "\n");
+    part->is_used = true;
+    return true;
+}
+
+void compose_related(struct local *l, const char *title, size_t max, bool with_lines)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < l->part_count && count < max; i++) {
+        struct part *p = &l->parts[l->order[i]];
+        if (p->is_used || !is_part_safe(l, p))
+            continue;
+        if (count++ == 0 && title) {
+            out_str(l->out, "**");
+            out_str(l->out, title);
+            out_str(l->out, "**\n\n");
+        }
+        out_str(l->out, "- ");
+        if (with_lines)
+            out_citation(l->out, p->in->path, p->in->start_line, p->in->end_line);
+        else
+            out_code(l->out, p->in->path);
+        if (p->in->symbol.len) {
+            out_str(l->out, ": ");
+            put_name(l, p);
+        }
+        out_str(l->out, "\n");
+    }
+    if (count)
+        out_str(l->out, "\n");
+}
+
+/* ---- whole answers ---- */
+
+static bool is_worth_a_point(const struct local *l, const struct part *p, float lead_score)
+{
+    if (p->is_used || p->score < 0.4f * lead_score)
+        return false;
+    return share(l, UINT64_MAX) == 0 || share(l, p->mask | p->symbol_mask) >= 0.2f;
+}
+
+static void put_points(struct local *l, const struct part *lead)
+{
+    bool is_listing = l->words.kind == QUESTION_WHICH;
+    bool is_about_code = l->words.kind != QUESTION_OVERVIEW && l->words.kind != QUESTION_STEPS;
+    size_t code_max = !is_about_code || is_listing ? 0 : 2, list_max = is_listing ? 7 : 3;
+    size_t count = 0;
+    for (size_t i = 0; i < l->part_count && count < code_max; i++) {
+        struct part *p = &l->parts[l->order[i]];
+        if (!p->is_prose && is_worth_a_point(l, p, lead->score * 1.4f) && compose_point(l, p, true))
+            count++;
+    }
+    count = 0;
+    for (size_t i = 0; i < l->part_count && count < list_max; i++) {
+        struct part *p = &l->parts[l->order[i]];
+        if (is_worth_a_point(l, p, lead->score))
+            count += compose_point(l, p, false);
+    }
+    if (count)
+        out_str(l->out, "\n");
+}
+
+/* Steps told in a sentence rather than in a block: the part of the sentence that says most. */
+static struct part *best_told(struct local *l)
+{
+    struct unit *best = NULL;
+    float best_value = 0;
+    for (size_t i = 0; i < l->unit_count; i++) {
+        struct unit *u = &l->units[i];
+        const struct part *p = &l->parts[u->passage];
+        float value = (l->total > 0 ? u->score / l->total : 0) + 0.3f * p->score;
+        if (u->kind == UNIT_SENTENCE && !u->is_boilerplate && (!best || value > best_value)) {
+            best = u;
+            best_value = value;
+        }
+    }
+    return best ? &l->parts[best->passage] : &l->parts[l->order[0]];
+}
+
+void compose_plain(struct local *l)
+{
+    struct part *lead = l->words.kind == QUESTION_STEPS ? best_told(l) : &l->parts[l->order[0]];
+    if (l->words.kind != QUESTION_STEPS || !put_commands(l))
+        compose_lead(l, lead);
+    put_points(l, lead);
+    compose_related(l, l->texts->related, 6, true);
+    compose_no_model(l);
+}
+
+void compose_nothing(struct local *l)
+{
+    const struct local_texts *t = l->texts;
+    struct span name = l->request->source_name, rest = l->request->question, word;
+    if (name.len && compose_is_safe(l, name))
+        out_template(l->out, t->nothing, NULL, name);
+    else
+        out_str(l->out, t->nothing_here);
+    size_t count = 0;
+    while (count < 10 && words_next_shown(&rest, &word)) {
+        if (!compose_is_safe(l, word))
+            continue;
+        if (count == 0) {
+            out_str(l->out, " ");
+            out_str(l->out, t->looked_for);
+        }
+        out_str(l->out, count++ ? ", " : " ");
+        out_code(l->out, word);
+    }
+    out_str(l->out, "\n\n");
+    out_str(l->out, t->try_title);
+    out_str(l->out, "\n\n");
+    const char *const tries[] = {t->try_name, t->try_index, t->try_language};
+    for (size_t i = 0; i < ARRAY_LEN(tries); i++) {
+        out_str(l->out, "- ");
+        out_str(l->out, tries[i]);
+        out_str(l->out, "\n");
+    }
+    out_str(l->out, "\n");
+    compose_no_model(l);
+}
