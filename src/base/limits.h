@@ -11,6 +11,11 @@
 #define LIMIT_WS_MESSAGE_SMALL (64u << 10) /* incoming, other paths */
 #define LIMIT_WS_FRAGMENTS_COUNT 65536
 #define LIMIT_WS_CONTROL 125               /* RFC 6455 §5.5 */
+#define LIMIT_WS_UNSENT (1u << 20)         /* ws_send past it: -ERR_LIMIT */
+#define LIMIT_WS_PONGS_UNSENT 4096         /* past it the connection is not read until they are sent */
+#define LIMIT_HTTP_ANSWER_HEADERS (32u << 10) /* headers a handler adds */
+#define LIMIT_WRITE_TURN (1u << 20)        /* bytes one connection may write before the others' turn */
+#define LIMIT_READ_TURN (64u << 10)        /* bytes one connection may read before the others' turn */
 #define LIMIT_JSON_DEPTH 64
 #define LIMIT_CONNECTIONS_COUNT 19500      /* per process, below the descriptor limit */
 #define LIMIT_MESSAGES_COUNT 1000          /* messages in one chat request */
@@ -53,6 +58,7 @@
 #define TIMEOUT_HTTP_IDLE_MS 75000  /* keep-alive */
 #define TIMEOUT_WS_PING_MS 20000    /* a ping every … */
 #define TIMEOUT_WS_PONG_MS 20000    /* … and a pong within */
+#define TIMEOUT_WS_CLOSE_MS 2000    /* the peer's close frame after ours; also: a refused request's last bytes */
 #define TIMEOUT_WRITE_STALL_MS 60000 /* no byte accepted by the peer: cut off, it may resume */
 #define TIMEOUT_SYMBOLS_MS 30000    /* one run of the symbol program */
 #define TIMEOUT_DRAIN_MS 10000

@@ -4,6 +4,7 @@
  * (net/http_parse.h) turns bytes into these and knows no socket; the connection (net/server.h) owns the socket.
  * Thread: the loop of the connection.
  */
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/span.h"
 

@@ -90,6 +90,8 @@ struct server_options {
     uint64_t ping_interval_ms;  /* 0 = TIMEOUT_WS_PING_MS (tests shorten it) */
     uint64_t pong_timeout_ms;
     unsigned max_connections;   /* 0 = LIMIT_CONNECTIONS_COUNT; past it 503 and close */
+    /* 0 = TIMEOUT_HTTP_HEAD_MS, _BODY_MS, _IDLE_MS, TIMEOUT_WRITE_STALL_MS, TIMEOUT_WS_CLOSE_MS */
+    uint64_t head_timeout_ms, body_timeout_ms, idle_timeout_ms, write_stall_ms, close_timeout_ms;
 };
 int server_new(struct loop *const *loops, size_t loop_count, const struct server_options *options,
                const struct server_callbacks *callbacks, struct server **ret, struct err *err) MUST_CHECK;

@@ -1,0 +1,5 @@
+#include "../cm.h"
+int main(void)
+{
+    return 0;
+}
