@@ -86,7 +86,7 @@ static void ws_fail(struct chat_ws *c, const char *code, struct span text)
         buf_put_span(&b, text);
     }
     if (!buf_failed(&b))
-        (void)ws_send(c->ws, true, buf_span(&b)); /* the close says it too */
+        IGNORE(ws_send(c->ws, true, buf_span(&b))); /* the close says it too */
     buf_done(&b);
     ws_close(c->ws, 1000, "");
 }
@@ -177,7 +177,7 @@ static void ws_later_message(struct chat_ws *c, struct span payload)
         return;
     json_t *m = json_read(payload, NULL, NULL);
     if (strcmp(json_str(m, "type", ""), "stop") == 0)
-        (void)engine_stop(c->api->options.engine, c->who.tenant, c->stream_id); /* not running = nothing to stop */
+        IGNORE(engine_stop(c->api->options.engine, c->who.tenant, c->stream_id)); /* not running = nothing to stop */
     json_decref(m);
 }
 

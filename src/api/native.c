@@ -160,7 +160,7 @@ static void on_ws_message(void *ctx, struct ws *ws, bool is_text, struct span pa
     struct find *f = ctx;
     json_t *m = json_read(payload, NULL, NULL);
     if (strcmp(json_str(m, "type", ""), "stop") == 0)
-        (void)engine_stop(f->api->options.engine, f->who.tenant, f->id); /* not running = nothing to stop */
+        IGNORE(engine_stop(f->api->options.engine, f->who.tenant, f->id)); /* not running = nothing to stop */
     json_decref(m);
 }
 

@@ -76,7 +76,7 @@ static int open_storage(struct runtime *r, struct err *err)
     return 0;
 }
 
-static int open_engine(struct runtime *r, struct err *err)
+static int open_engine(struct runtime *r, bool serve, struct err *err)
 {
     unsigned cores = core_count();
     int result = worker_pool_new(cores < 2 ? 2 : cores, cores < 2 ? 1 : cores / 2, &r->workers, err);
@@ -96,6 +96,7 @@ static int open_engine(struct runtime *r, struct err *err)
         .index_dir = r->index_dir,
         .allow_paths = allow,
         .default_language = "en",
+        .bench_source = serve && option_bool(r->options, OPT_BENCH_SOURCE),
         .store = r->store,
         .hub = r->hub,
         .workers = r->workers,
@@ -154,8 +155,12 @@ static int open_server(struct runtime *r, bool serve, struct err *err)
     r->api = api_new(&ao);
     struct server_callbacks callbacks;
     api_callbacks(r->api, &callbacks);
-    struct server_options so = {.cors_origins = option_str(r->options, OPT_CORS_ORIGINS)};
-    int result = server_new(r->loops, r->loop_count, &so, &callbacks, &r->server, err);
+    struct buf origins = BUF_INIT(64u << 10);
+    for (size_t i = 0; i < option_count(r->options, OPT_CORS_ORIGINS); i++)
+        buf_printf(&origins, "%s%s", i ? "," : "", option_item(r->options, OPT_CORS_ORIGINS, i));
+    struct server_options so = {.cors_origins = origins.len ? buf_str(&origins) : NULL};
+    int result = server_new(r->loops, r->loop_count, &so, &callbacks, &r->server, err); /* copies */
+    buf_done(&origins);
     if (result < 0)
         return result;
     struct buf address = BUF_INIT(PATH_MAX);
@@ -176,7 +181,7 @@ int runtime_start(const struct runtime_options *o, struct runtime **ret, struct 
     raise_descriptor_limit();
     int result = open_storage(r, err);
     if (result == 0)
-        result = open_engine(r, err);
+        result = open_engine(r, o->serve, err);
     if (result == 0)
         result = open_loops(r, o->serve, err);
     if (result == 0)

@@ -254,7 +254,7 @@ static void emit_usage(struct answer *a, const struct chat_usage *u)
     jw_kbool(&w, "is_estimate", u->is_estimate);
     jw_end_obj(&w);
     if (!buf_failed(&b))
-        (void)append(a, STREAM_USAGE, buf_span(&b)); /* done follows in any case */
+        IGNORE(append(a, STREAM_USAGE, buf_span(&b))); /* done follows in any case */
     buf_done(&b);
     metric_add(&metrics[M_TOKENS], (int64_t)u->completion_tokens);
 }

@@ -35,7 +35,7 @@ static void generator_end(struct generator *g, const char *reason)
     char usage[160];
     int n = snprintf(usage, sizeof usage, "{\"prompt_tokens\":0,\"completion_tokens\":%llu,\"cost\":0,\"is_estimate\":false}",
                      (unsigned long long)g->sent);
-    (void)stream_append(g->stream, STREAM_USAGE, span_of(usage, (size_t)n)); /* the close follows in any case */
+    IGNORE(stream_append(g->stream, STREAM_USAGE, span_of(usage, (size_t)n))); /* the close follows in any case */
     stream_close(g->stream, reason, "\"provider\":\"bench\"");
     list_remove(&g->link);
     stream_unref(g->stream);

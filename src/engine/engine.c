@@ -166,7 +166,7 @@ void emit_status(struct stream *s, const char *stage, double progress, const cha
     jw_kstr(&w, "message", message);
     jw_end_obj(&w);
     if (!buf_failed(&b))
-        (void)stream_append(s, STREAM_STATUS, buf_span(&b)); /* progress may be lost, the end may not */
+        IGNORE(stream_append(s, STREAM_STATUS, buf_span(&b))); /* progress may be lost, the end may not */
     buf_done(&b);
 }
 
@@ -182,7 +182,7 @@ void emit_error(struct stream *s, const struct err *err, const char *phase)
     jw_kstr(&w, "phase", phase);
     jw_end_obj(&w);
     if (!buf_failed(&b))
-        (void)stream_append(s, STREAM_ERROR, buf_span(&b)); /* the close that follows says "error" in any case */
+        IGNORE(stream_append(s, STREAM_ERROR, buf_span(&b))); /* the close that follows says "error" in any case */
     buf_done(&b);
 }
 

@@ -12,6 +12,7 @@
  *
  * Threads: stream_append/close/ref/unref: any. Followers: their loop.
  */
+#include "base/buf.h"
 #include "loop/worker.h"
 #include "store/store.h"
 
@@ -58,7 +59,10 @@ struct stream_new {
     const char *tenant; /* NULL = default */
     const char *kind;   /* "answer" … */
     bool is_durable;    /* false: events live in memory only and vanish with the process */
+    const char *id;     /* from stream_new_id, for who must know it before the stream exists; NULL = a new one */
 };
+/* An unguessable id. Thread: any. */
+void stream_new_id(char ret[STORE_ID_MAX]);
 /* A new stream with an unguessable id and one reference. */
 int stream_create(struct hub *h, const struct stream_new *what, struct stream **ret, struct err *err) MUST_CHECK;
 const char *stream_id(const struct stream *s);
