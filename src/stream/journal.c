@@ -49,7 +49,15 @@ bool journal_name_parse(const char *name, uint64_t *ret_segment)
     struct span s = span_str(name);
     if (!span_ends(s, SPAN_LIT(".log")) || s.len < JOURNAL_NAME_DIGITS + 4)
         return false;
-    return parse_u64(span_first(s, s.len - 4), ret_segment) && *ret_segment > 0;
+    char exact[NAME_BYTES];
+    uint64_t n;
+    if (!parse_u64(span_first(s, s.len - 4), &n) || n == 0 || n == UINT64_MAX)
+        return false;
+    segment_name(n, exact);
+    if (strcmp(exact, name) != 0)
+        return false;
+    *ret_segment = n;
+    return true;
 }
 
 int journal_header_parse(struct span bytes, uint64_t *ret_segment)
@@ -65,14 +73,15 @@ int journal_header_parse(struct span bytes, uint64_t *ret_segment)
     return 0;
 }
 
+/* Of a segment that has users or is written to: it exists. */
 static struct segment_file *find_segment(struct journal *j, uint64_t number)
 {
-    for (struct list *n = j->segments.prev; n != &j->segments; n = n->prev) {
+    for (struct list *n = j->segments.prev;; n = n->prev) {
+        BUG_ON(n == &j->segments);
         struct segment_file *f = container_of(n, struct segment_file, link);
         if (f->number == number)
             return f;
     }
-    return NULL;
 }
 
 static void begin_segment(struct journal *j, uint64_t number)
@@ -214,8 +223,9 @@ static int put_locked(struct journal *j, struct journal_owner *o, uint64_t key,
     return 0;
 }
 
-int journal_put(struct journal *j, struct journal_owner *o, uint64_t key, const struct record_open *open,
-                struct span record, uint64_t seq, uint64_t *ret_segment)
+int journal_put(struct journal *j, struct journal_owner *o, uint64_t key,
+                const struct record_open *open, struct span record, uint64_t seq,
+                uint64_t *ret_segment)
 {
     lock_enter(&j->lock);
     int r = put_locked(j, o, key, open, record, seq);

@@ -43,10 +43,12 @@ struct journal_batch {
 struct journal_options {
     const char *dir; /* NULL: nothing is written, batches still form */
     uint64_t first_segment, segment_bytes, sync_interval_ms;
-    void (*added)(struct journal_owner *o); /* owner entered a batch; under the journal's lock: takes a reference */
+    void (*added)(struct journal_owner
+                      *o); /* owner entered a batch; under the journal's lock: takes a reference */
 };
 
-int journal_open(const struct journal_options *options, struct journal **ret, struct err *err) MUST_CHECK;
+int journal_open(const struct journal_options *options, struct journal **ret,
+                 struct err *err) MUST_CHECK;
 /* Flushes and closes; with `remove` also deletes all segments (nothing in them is needed). NULL is fine. */
 void journal_close(struct journal *j, bool remove);
 
@@ -55,8 +57,9 @@ void journal_close(struct journal *j, bool remove);
  * -ERR_LIMIT (LIMIT_JOURNAL_PENDING), -ERR_NO_MEMORY, -ERR_IO (the last write failed and no new segment could be begun yet):
  * nothing was added.
  */
-int journal_put(struct journal *j, struct journal_owner *o, uint64_t key, const struct record_open *open,
-                struct span record, uint64_t seq, uint64_t *ret_segment) MUST_CHECK;
+int journal_put(struct journal *j, struct journal_owner *o, uint64_t key,
+                const struct record_open *open, struct span record, uint64_t seq,
+                uint64_t *ret_segment) MUST_CHECK;
 void journal_owner_moved(struct journal *j, struct journal_owner *o, uint64_t oldest_segment);
 
 /* Waits until something is pending, journal_kick was called, or the time has passed (UINT64_MAX: no limit). */

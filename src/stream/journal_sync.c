@@ -36,8 +36,10 @@ static void flush_fd(struct journal_sync *s, int fd)
     if (r < 0) {
         atomic_fetch_add(&s->failures, 1);
         if (!s->was_failing)
-            LOG_ERROR("stream", "the journal could not be flushed to disk; a power cut may lose recent events",
-                      LOG_S("error", strerror(errno)));
+            LOG_ERROR(
+                "stream",
+                "the journal could not be flushed to disk; a power cut may lose recent events",
+                LOG_S("error", strerror(errno)));
     }
     s->was_failing = r < 0;
 }
@@ -130,7 +132,8 @@ void journal_sync_attach(struct journal_sync *s, int fd)
     if (s->current >= 0 && s->retired_count < RETIRED_MAX)
         s->retired[s->retired_count++] = s->current;
     else if (s->current >= 0)
-        close(s->current); /* the kernel writes it out by itself; eight files in one interval is no normal load */
+        close(
+            s->current); /* the kernel writes it out by itself; eight files in one interval is no normal load */
     s->current = copy;
     s->is_dir_new = true;
     lock_leave(&s->lock);

@@ -8,7 +8,8 @@
 #include <stdint.h>
 
 struct journal_sync;
-int journal_sync_new(int dir_fd, uint64_t interval_ms, struct journal_sync **ret, struct err *err) MUST_CHECK;
+int journal_sync_new(int dir_fd, uint64_t interval_ms, struct journal_sync **ret,
+                     struct err *err) MUST_CHECK;
 /* Flushes once more, ends the thread. NULL is fine. */
 void journal_sync_free(struct journal_sync *s);
 /* The file now written; the one before is flushed a last time. Thread: any. */

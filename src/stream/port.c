@@ -8,7 +8,7 @@ static void deliver(struct loop_msg *msg)
     /* Only what is there now: a feed marked meanwhile comes with the next message, so a busy log cannot keep us here. */
     list_append(&p->dirty, &p->stop);
     struct list *n;
-    while ((n = list_pop(&p->dirty)) != &p->stop) {
+    while ((n = list_pop(&p->dirty)) && n != &p->stop) {
         struct feed *f = container_of(n, struct feed, dirty_link);
         f->is_dirty = false;
         lock_leave(&p->lock);

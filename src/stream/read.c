@@ -11,7 +11,8 @@ int block_read(struct stream *s, uint64_t seq, struct block **ret, struct err *e
     int r = store_block_get(s->hub->store, s->id, seq, &b->bytes, &b->len, &b->first_seq, err);
     if (r == 0 && (!record_check_run(span_of(b->bytes, b->len), b->first_seq, &b->last_seq) ||
                    seq < b->first_seq || seq > b->last_seq))
-        r = err_set(err, ERR_CORRUPT, "the stored events of stream '%s' around number %llu are damaged", s->id,
+        r = err_set(err, ERR_CORRUPT,
+                    "the stored events of stream '%s' around number %llu are damaged", s->id,
                     (unsigned long long)seq);
     if (r < 0) {
         block_free(b);
@@ -95,7 +96,8 @@ static int give(struct span records, uint64_t *seq, uint64_t committed,
 }
 
 int stream_read(struct stream *s, uint64_t after, bool wait,
-                int (*each)(void *ctx, const struct stream_event *event), void *ctx, struct err *err)
+                int (*each)(void *ctx, const struct stream_event *event), void *ctx,
+                struct err *err)
 {
     uint64_t seq = after + 1, committed;
     for (;;) {
@@ -112,7 +114,8 @@ int stream_read(struct stream *s, uint64_t after, bool wait,
             break;
         case FETCH_STORE: {
             if (!s->is_durable)
-                return err_set(err, ERR_NOT_FOUND, "event %llu of stream '%s' is no longer in memory",
+                return err_set(err, ERR_NOT_FOUND,
+                               "event %llu of stream '%s' is no longer in memory",
                                (unsigned long long)seq, s->id);
             struct block *b = NULL;
             struct span rest;

@@ -44,7 +44,8 @@ static size_t gather(struct stream *s, struct store_block *blocks)
             continue;
         if (c->last_seq > s->committed_seq || count == BLOCKS_MAX)
             break;
-        blocks[count++] = (struct store_block){s->id, c->first_seq, c->last_seq, span_of(c->bytes, c->len)};
+        blocks[count++] =
+            (struct store_block){s->id, c->first_seq, c->last_seq, span_of(c->bytes, c->len)};
     }
     return count;
 }
@@ -89,11 +90,29 @@ static void mark_spilled(struct stream *s, const struct spill *op)
 static void failed(struct stream *s, int result)
 {
     if (s->spill_failures == 0 && result != -ERR_LIMIT)
-        LOG_WARN("stream", "events could not be stored; they stay in the journal and are tried again",
+        LOG_WARN("stream",
+                 "events could not be stored; they stay in the journal and are tried again",
                  LOG_S("stream", s->id), LOG_S("error", err_name(result)));
     metric_add(&stream_metrics[M_SPILL_ERRORS], 1);
     s->spill_retry_ms = clock_ms() + backoff_ms(s->spill_failures);
     s->spill_failures++;
+}
+
+static void op_began(struct hub *h)
+{
+    atomic_fetch_add(&h->refs, 1); /* the hub must outlive op_ended's lock */
+    lock_enter(&h->ops_lock);
+    h->ops++;
+    lock_leave(&h->ops_lock);
+}
+
+static void op_ended(struct hub *h)
+{
+    lock_enter(&h->ops_lock);
+    h->ops--;
+    cond_broadcast(&h->ops_done);
+    lock_leave(&h->ops_lock);
+    hub_unref(h);
 }
 
 /* On the store's writer thread. */
@@ -121,27 +140,20 @@ static void on_spilled(void *ctx, int result)
         stream_unref(s);
     stream_unref(s);
     mem_free(op);
-    lock_enter(&h->ops_lock);
-    h->ops--;
-    cond_broadcast(&h->ops_done); /* the hub may be gone once the lock is left */
-    lock_leave(&h->ops_lock);
+    op_ended(h);
 }
 
-static int post(struct stream *s, const struct store_stream *row, const struct store_block *blocks, size_t count)
+static int post(struct stream *s, const struct store_stream *row, const struct store_block *blocks,
+                size_t count)
 {
     struct hub *h = s->hub;
     struct spill *op = mem_alloc(sizeof *op);
     *op = (struct spill){stream_ref(s), row->last_seq, row->is_closed};
-    lock_enter(&h->ops_lock);
-    h->ops++;
-    lock_leave(&h->ops_lock);
+    op_began(h);
     int r = store_post_streams(h->store, row, 1, blocks, count, on_spilled, op);
     if (r == 0)
         return 0;
-    lock_enter(&h->ops_lock);
-    h->ops--;
-    cond_broadcast(&h->ops_done);
-    lock_leave(&h->ops_lock);
+    op_ended(h);
     stream_unref(s); /* the caller has another */
     mem_free(op);
     return r;

@@ -19,7 +19,8 @@ const char *stream_event_name(enum stream_event_type type)
     return names[type];
 }
 
-struct stream *stream_new(struct hub *h, const char *id, const char *tenant, const char *kind, bool is_durable)
+struct stream *stream_new(struct hub *h, const char *id, const char *tenant, const char *kind,
+                          bool is_durable)
 {
     struct stream *s = mem_alloc(sizeof *s);
     atomic_fetch_add(&h->refs, 1);
@@ -47,12 +48,14 @@ static void stream_free(struct stream *s)
     hub_unref(h);
 }
 
-int stream_create(struct hub *h, const struct stream_new *what, struct stream **ret, struct err *err)
+int stream_create(struct hub *h, const struct stream_new *what, struct stream **ret,
+                  struct err *err)
 {
     const char *tenant = what->tenant ? what->tenant : STORE_TENANT_DEFAULT;
     const char *kind = what->kind ? what->kind : "";
     if (strlen(tenant) >= STORE_ID_MAX || strlen(kind) >= sizeof((struct stream *)0)->kind)
-        return err_set(err, ERR_INVALID, "tenant '%.64s' or kind '%.32s' of a stream is too long", tenant, kind);
+        return err_set(err, ERR_INVALID, "tenant '%.64s' or kind '%.32s' of a stream is too long",
+                       tenant, kind);
     char id[STORE_ID_MAX] = "st_";
     random_id(id + 3, ID_CHARS - 3);
     struct stream *s = stream_new(h, id, tenant, kind, what->is_durable);
@@ -71,7 +74,7 @@ int stream_create(struct hub *h, const struct stream_new *what, struct stream **
         stream_free(s);
         if (r == -ERR_LIMIT)
             return err_set(err, ERR_LIMIT, "%d streams are in memory already", LIMIT_STREAMS_COUNT);
-        return err_set(err, (enum err_code)-r, "cannot create a stream: %s",
+        return err_set(err, (enum err_code) - r, "cannot create a stream: %s",
                        r == -ERR_CANCELLED ? "the server is ending" : "out of memory");
     }
     metric_add(&stream_metrics[M_LIVE], 1);
@@ -130,7 +133,8 @@ void stream_unref(struct stream *s)
 
 void stream_open_record(const struct stream *s, struct record_open *ret)
 {
-    *ret = (struct record_open){span_str(s->id), span_str(s->tenant), span_str(s->kind), s->created_ms};
+    *ret = (struct record_open){span_str(s->id), span_str(s->tenant), span_str(s->kind),
+                                s->created_ms};
 }
 
 /* ---- appending; the stream's lock is held ---- */
@@ -181,8 +185,8 @@ static int put(struct stream *s, const struct record *r)
     if (s->is_durable) {
         struct record_open open;
         stream_open_record(s, &open);
-        int result =
-            journal_put(s->hub->journal, &s->owner, s->key, &open, span_of(at, size), r->seq, &segment);
+        int result = journal_put(s->hub->journal, &s->owner, s->key, &open, span_of(at, size),
+                                 r->seq, &segment);
         if (result < 0)
             return result;
     }
@@ -200,7 +204,8 @@ static void put_done_unlogged(struct stream *s, const char *reason)
     r.payload = span_of(payload, stream_done_small(payload, reason));
     size_t size = record_size(&r);
     char *at = tail_reserve(&s->tail, r.seq, size);
-    while (!at) { /* memory is gone, or a test says so: the smallest chunk of all is small and fixed */
+    while (
+        !at) { /* memory is gone, or a test says so: the smallest chunk of all is small and fixed */
         tail_seal(&s->tail);
         struct chunk *c = mem_alloc(sizeof *c);
         c->bytes = mem_alloc(size);
@@ -254,7 +259,8 @@ static int append_locked(struct stream *s, enum stream_event_type type, struct s
     if (s->is_durable && s->tail.unspilled_bytes &&
         s->tail.unspilled_bytes + payload.len > LIMIT_STREAM_BACKLOG)
         return -ERR_LIMIT;
-    struct record r = {.type = (uint8_t)type, .key = s->key, .seq = s->last_seq + 1, .payload = payload};
+    struct record r = {
+        .type = (uint8_t)type, .key = s->key, .seq = s->last_seq + 1, .payload = payload};
     int result = put(s, &r);
     if (result == -ERR_IO)
         break_off(s);
@@ -301,7 +307,8 @@ static bool close_locked(struct stream *s, const char *reason, struct span paylo
 {
     if (s->is_closed)
         return false;
-    struct record r = {.type = STREAM_DONE, .key = s->key, .seq = s->last_seq + 1, .payload = payload};
+    struct record r = {
+        .type = STREAM_DONE, .key = s->key, .seq = s->last_seq + 1, .payload = payload};
     int result = payload.len ? put(s, &r) : -ERR_NO_MEMORY;
     set_closed(s, reason);
     if (result < 0) /* the end must be told whatever happens; what is lost is `extra` */

@@ -12,6 +12,8 @@
  *
  * Threads: stream_append/close/ref/unref: any. Followers: their loop.
  */
+#include "base/buf.h"
+#include "base/list.h"
 #include "loop/worker.h"
 #include "store/store.h"
 
@@ -39,9 +41,10 @@ struct hub;
 struct stream;
 
 struct hub_options {
-    const char *journal_dir;   /* created; NULL = no journal (memory store only, tests) */
-    uint64_t sync_interval_ms; /* fdatasync of the journal at most this often; 0 = never (default 1000) */
-    uint64_t segment_bytes;    /* journal file size before the next is begun; 0 = 32 MiB */
+    const char *journal_dir; /* created; NULL = no journal (memory store only, tests) */
+    uint64_t
+        sync_interval_ms; /* fdatasync of the journal at most this often; 0 = never (default 1000) */
+    uint64_t segment_bytes; /* journal file size before the next is begun; 0 = 32 MiB */
 };
 /*
  * Replays the journal into the store, ends every unfinished stream with done {"reason":"interrupted"}, starts the log thread.
@@ -57,13 +60,15 @@ void hub_close(struct hub *h);
 struct stream_new {
     const char *tenant; /* NULL = default */
     const char *kind;   /* "answer" … */
-    bool is_durable;    /* false: the last LIMIT_STREAM_TAIL bytes live in memory, until closed and unreferenced */
+    bool
+        is_durable; /* false: the last LIMIT_STREAM_TAIL bytes live in memory, until closed and unreferenced */
 };
 /*
  * A new stream with an unguessable id and one reference. It exists for a later process from its first committed event on.
  * Giving up the last reference without stream_close closes it as "interrupted". -ERR_LIMIT (LIMIT_STREAMS_COUNT), -ERR_NO_MEMORY.
  */
-int stream_create(struct hub *h, const struct stream_new *what, struct stream **ret, struct err *err) MUST_CHECK;
+int stream_create(struct hub *h, const struct stream_new *what, struct stream **ret,
+                  struct err *err) MUST_CHECK;
 const char *stream_id(const struct stream *s);
 const char *stream_tenant(const struct stream *s);
 struct stream *stream_ref(struct stream *s);
@@ -114,16 +119,16 @@ struct follower {
     int held_count;
     int state;
     int error;
-    size_t offset;           /* in held[0] */
-    struct buf own;          /* merged bytes of this follower alone; come before held */
+    size_t offset;  /* in held[0] */
+    struct buf own; /* merged bytes of this follower alone; come before held */
     size_t own_offset;
 };
 
 enum follower_result {
-    FOLLOWER_READY,   /* bytes returned */
-    FOLLOWER_WAIT,    /* nothing now; wake() will be called */
-    FOLLOWER_END,     /* everything up to and including done has been consumed */
-    FOLLOWER_FAILED,  /* could not be read (see follower_error) */
+    FOLLOWER_READY,  /* bytes returned */
+    FOLLOWER_WAIT,   /* nothing now; wake() will be called */
+    FOLLOWER_END,    /* everything up to and including done has been consumed */
+    FOLLOWER_FAILED, /* could not be read (see follower_error) */
 };
 
 /*
@@ -131,7 +136,8 @@ enum follower_result {
  * `wake` runs on the loop when a WAIT is over; never from inside a follower_* call.
  */
 void follower_start(struct follower *f, struct loop *loop, struct stream *s,
-                    const struct stream_codec *codec, uint64_t after, void (*wake)(struct follower *f));
+                    const struct stream_codec *codec, uint64_t after,
+                    void (*wake)(struct follower *f));
 /*
  * Bytes ready to send, as up to *count pieces (FOLLOWER_SEGMENTS_COUNT + 1 is as many as it ever gives). They stay where they are
  * until the next follower_consume or follower_stop, also over turns, so an asynchronous write may use them. What was not consumed
@@ -158,4 +164,5 @@ void hub_find(struct hub *h, struct loop *loop, const char *tenant, const char *
 
 /* Blocking reading for workers, tests and tools: calls `each` for every committed event after `after`; waits for the end if `wait`. */
 int stream_read(struct stream *s, uint64_t after, bool wait,
-                int (*each)(void *ctx, const struct stream_event *event), void *ctx, struct err *err) MUST_CHECK;
+                int (*each)(void *ctx, const struct stream_event *event), void *ctx,
+                struct err *err) MUST_CHECK;

@@ -96,13 +96,14 @@ struct stream {
     struct tail tail;
     uint64_t last_seq, committed_seq;
     size_t uncounted_bytes; /* payload for the metric, at the next commit */
-    uint64_t spilled_seq; /* in the store up to here */
+    uint64_t spilled_seq;   /* in the store up to here */
     int64_t closed_ms;
-    bool is_closed;        /* done has been appended */
-    bool is_broken;        /* the journal lost its last events: they were taken back */
-    bool is_done_unlogged; /* done could not enter the journal: committed with the event before it */
-    bool is_stored;        /* closed and complete in the store (or not durable) */
-    bool has_live_ref;     /* the hub's own reference, until is_stored */
+    bool is_closed; /* done has been appended */
+    bool is_broken; /* the journal lost its last events: they were taken back */
+    bool
+        is_done_unlogged; /* done could not enter the journal: committed with the event before it */
+    bool is_stored;       /* closed and complete in the store (or not durable) */
+    bool has_live_ref;    /* the hub's own reference, until is_stored */
     bool is_spilling, must_spill;
     unsigned spill_failures;
     uint64_t spill_retry_ms;
@@ -114,7 +115,8 @@ struct stream {
 };
 
 /* With a reference; not in the table. */
-struct stream *stream_new(struct hub *h, const char *id, const char *tenant, const char *kind, bool is_durable);
+struct stream *stream_new(struct hub *h, const char *id, const char *tenant, const char *kind,
+                          bool is_durable);
 void stream_open_record(const struct stream *s, struct record_open *ret);
 /* The journal has written events up to seq, or lost those after the committed ones. Log thread. */
 void stream_batch_written(struct stream *s, uint64_t seq, int result);
@@ -138,14 +140,16 @@ bool stream_is_spill_due(const struct stream *s);
 /* ---- hub ---- */
 
 struct hub {
-    _Atomic unsigned refs; /* the owner's and one a stream */
-    struct store *store;   /* borrowed */
+    _Atomic unsigned refs;       /* the owner's and one a stream */
+    struct store *store;         /* borrowed */
     struct worker_pool *workers; /* borrowed */
     struct journal *journal;     /* owned */
     pthread_t log_thread;
     bool has_log_thread;
-    uint64_t journal_retry_ms;
-    unsigned journal_failures;
+    /* log thread's */
+    uint64_t journal_retry_ms, seen_segment, last_batch_ns;
+    struct list delayed; /* streams to look at again at … */
+    uint64_t delayed_ms;
 
     struct lock table_lock;
     struct map table; /* id → struct stream, weak */
@@ -237,13 +241,15 @@ struct feed {
     size_t segment_bytes;
     uint64_t next_seq; /* to be encoded next */
     uint64_t done_seq; /* of the done event once known, else 0 */
+    bool is_replay;    /* the stream is closed */
     struct tail_mark mark;
     struct block *block;    /* owned: last one read from the store */
     struct feed_read *read; /* under way, or NULL */
     struct timer retry;     /* the worker queue was full */
     struct loop_defer defer;
 };
-struct feed *feed_get(struct stream *s, struct loop *loop, const struct stream_codec *codec, uint64_t next_seq);
+struct feed *feed_get(struct stream *s, struct loop *loop, const struct stream_codec *codec,
+                      uint64_t next_seq);
 /* After the last follower has left. Its memory lives until the end of the turn. */
 void feed_release(struct feed *f);
 /* On the loop, when the port brings news. */
@@ -258,6 +264,8 @@ struct segment *feed_segment(const struct feed *f, uint64_t seq);
 enum feed_result feed_merge(struct feed *f, uint64_t *seq, struct buf *own);
 /* Fetches the block with seq; followers in `reading` are woken then. */
 void feed_request(struct feed *f, uint64_t seq);
-/* A block has come (or could not be read): follow.c. */
-void follower_read_done(struct follower *f, int result);
+/* Drops the shared segments; sharing goes on at seq. */
+void feed_jump(struct feed *f, uint64_t seq);
+/* follow.c: block with `seq` has come (or could not be read). True: to be woken; it is in no list then. */
+bool follower_read_done(struct follower *f, uint64_t seq, int result);
 void follower_wake(struct follower *f);

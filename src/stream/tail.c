@@ -74,7 +74,7 @@ char *tail_reserve(struct tail *t, uint64_t seq, size_t size)
 void tail_added(struct tail *t, uint64_t seq, size_t size, uint64_t segment)
 {
     struct chunk *c = last_chunk(t);
-    BUG_ON(c->last_seq + 1 != seq || c->len + size > c->cap);
+    BUG_ON(!c || c->last_seq + 1 != seq || c->len + size > c->cap);
     if (!c->len)
         c->segment = segment;
     c->len += size;
@@ -161,7 +161,8 @@ size_t tail_bytes_from(const struct tail *t, uint64_t seq)
         if (seq > c->last_seq)
             return bytes;
         if (seq >= c->first_seq) /* within it: its share by count will do */
-            return bytes + (size_t)((c->last_seq - seq + 1) * c->len / (c->last_seq - c->first_seq + 1));
+            return bytes +
+                   (size_t)((c->last_seq - seq + 1) * c->len / (c->last_seq - c->first_seq + 1));
         bytes += c->len;
     }
     return SIZE_MAX;
