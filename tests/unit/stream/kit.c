@@ -324,7 +324,8 @@ void reader_start(struct reader *r, struct world *w, struct stream *s, uint64_t 
     r->stream = s;
     if (!r->codec)
         r->codec = &kit_codec;
-    r->seen.last_seq = after;
+    if (!r->claims_more)
+        r->seen.last_seq = after;
     struct start start = {r, after};
     on_loop(w, start_on_loop, &start);
 }

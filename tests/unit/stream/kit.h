@@ -54,6 +54,7 @@ struct reader {
     unsigned reconnect_in; /* random: reconnects after so many steps; 0 = never */
     unsigned reconnects;
     uint64_t random;
+    bool claims_more; /* `after` is not what it has seen */
     bool is_stopped, is_failed;
     int error;
     char reason[32];
