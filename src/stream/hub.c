@@ -462,9 +462,10 @@ void hub_find(struct hub *h, struct loop *loop, const char *tenant, const char *
         lock_leave(&h->table_lock);
     }
     if (f->result < 0 && fits) {
-        f->result = worker_submit(h->workers, WORKER_FAST, &f->work);
-        if (f->result == 0)
-            return;
+        int r = worker_submit(h->workers, WORKER_FAST, &f->work);
+        if (r == 0)
+            return; /* f is the worker's now */
+        f->result = r;
     }
     f->work.msg.deliver = find_deliver;
     loop_post(loop, &f->work.msg);

@@ -32,7 +32,7 @@ struct journal_sync {
 
 static void flush_fd(struct journal_sync *s, int fd)
 {
-    int r = fault_hit(FAULT_SYNC) ? -1 : fdatasync(fd);
+    int r = fault_hit(FAULT_SYNC) ? (errno = EIO, -1) : fdatasync(fd);
     if (r < 0) {
         atomic_fetch_add(&s->failures, 1);
         if (!s->was_failing)

@@ -34,9 +34,7 @@ struct seen {
     size_t len, cap;
     uint64_t last_seq;
     uint64_t frames;
-    char partial[1 << 16]; /* bytes of a frame not whole yet */
-    size_t partial_len;
-    char *big; /* a frame larger than that */
+    char *big; /* bytes of a frame that is not whole yet */
     size_t big_len, big_cap;
 };
 void seen_done(struct seen *s);
