@@ -22,6 +22,14 @@
 #define LIMIT_STREAM_EVENT (1u << 20)      /* one event's payload */
 #define LIMIT_STREAM_TAIL (256u << 10)     /* unspilled bytes kept in memory per stream */
 #define LIMIT_STREAM_BACKLOG (4u << 20)    /* past it the producer is refused: the log cannot keep up */
+#define LIMIT_STREAM_KEEP (32u << 10)      /* spilled events of a live stream that stay in memory */
+#define LIMIT_STREAM_BLOCK (64u << 10)     /* events stored as one block (one larger event is one block) */
+#define LIMIT_STREAMS_COUNT 100000         /* streams in memory; past it none is created */
+#define LIMIT_JOURNAL_PENDING (16u << 20)  /* bytes waiting for the log thread; past it producers wait */
+#define LIMIT_FEED_BYTES (256u << 10)      /* shared frames kept per feed of a live stream */
+#define LIMIT_FEED_REPLAY_BYTES (1u << 20) /* the same of a closed stream */
+#define LIMIT_SEGMENT_EVENTS_COUNT 8192    /* events encoded into one shared block of frames */
+#define LIMIT_FRAME (8u << 20)             /* one event as a dialect writes it (escapes can grow it sixfold) */
 #define LIMIT_FRAME_SEGMENT (32u << 10)    /* one shared block of encoded frames */
 #define LIMIT_MERGED_FRAME (32u << 10)     /* text merged for a reader that is behind */
 #define LIMIT_FILE_BYTES (2u << 20)        /* larger files are not indexed */

@@ -6,6 +6,8 @@
  *   engine registry → stream hub table → stream → journal → store queue → worker queue → mailbox → log
  */
 #include <pthread.h>
+#include <stdint.h>
+#include <time.h>
 
 struct lock {
     pthread_mutex_t m;
@@ -51,6 +53,19 @@ static inline void cond_done(struct cond *c)
 static inline void cond_wait(struct cond *c, struct lock *l)
 {
     pthread_cond_wait(&c->c, &l->m);
+}
+/* Waits at most `ms`; like cond_wait it may return early, so the caller looks at its condition and clock. */
+static inline void cond_wait_ms(struct cond *c, struct lock *l, uint64_t ms)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += (time_t)(ms / 1000);
+    until.tv_nsec += (long)(ms % 1000) * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    pthread_cond_clockwait(&c->c, &l->m, CLOCK_MONOTONIC, &until);
 }
 static inline void cond_signal(struct cond *c)
 {

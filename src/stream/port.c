@@ -1,0 +1,95 @@
+#include "stream/stream_priv.h"
+
+static void deliver(struct loop_msg *msg)
+{
+    struct port *p = container_of(msg, struct port, msg);
+    lock_enter(&p->lock);
+    p->is_posted = false;
+    /* Only what is there now: a feed marked meanwhile comes with the next message, so a busy log cannot keep us here. */
+    list_append(&p->dirty, &p->stop);
+    struct list *n;
+    while ((n = list_pop(&p->dirty)) && n != &p->stop) {
+        struct feed *f = container_of(n, struct feed, dirty_link);
+        f->is_dirty = false;
+        lock_leave(&p->lock);
+        feed_advanced(f);
+        lock_enter(&p->lock);
+    }
+    lock_leave(&p->lock);
+    port_unref(p);
+}
+
+struct port *port_get(struct hub *h, struct loop *loop)
+{
+    struct port *p = NULL;
+    lock_enter(&h->ports_lock);
+    list_each(n, &h->ports)
+    {
+        p = container_of(n, struct port, link);
+        if (p->loop == loop)
+            break;
+        p = NULL;
+    }
+    if (!p) {
+        p = mem_alloc(sizeof *p);
+        p->loop = loop;
+        atomic_init(&p->refs, 1);
+        lock_init(&p->lock);
+        list_init(&p->dirty);
+        list_init(&p->stop);
+        p->msg.deliver = deliver;
+        buf_init(&p->frame, LIMIT_FRAME);
+        buf_init(&p->text, LIMIT_STREAM_EVENT);
+        list_append(&h->ports, &p->link);
+    }
+    lock_leave(&h->ports_lock);
+    return p;
+}
+
+void port_unref(struct port *p)
+{
+    if (atomic_fetch_sub(&p->refs, 1) != 1)
+        return;
+    buf_done(&p->frame);
+    buf_done(&p->text);
+    lock_done(&p->lock);
+    mem_free(p);
+}
+
+static void post_locked(struct port *p)
+{
+    p->needs_post = false;
+    if (p->is_posted)
+        return;
+    p->is_posted = true;
+    atomic_fetch_add(&p->refs, 1); /* the message's */
+    loop_post(p->loop, &p->msg);
+}
+
+void port_mark(struct port *p, struct feed *f, bool post)
+{
+    lock_enter(&p->lock);
+    if (!f->is_dirty) {
+        f->is_dirty = true;
+        list_append(&p->dirty, &f->dirty_link);
+    }
+    if (post)
+        post_locked(p);
+    else
+        p->needs_post = true;
+    lock_leave(&p->lock);
+}
+
+void ports_post(struct hub *h)
+{
+    lock_enter(&h->ports_lock);
+    list_each(n, &h->ports)
+    {
+        struct port *p = container_of(n, struct port, link);
+        lock_enter(&p->lock);
+        if (p->needs_post)
+            post_locked(p);
+        lock_leave(&p->lock);
+    }
+    lock_leave(&h->ports_lock);
+}
