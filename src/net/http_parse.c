@@ -123,10 +123,16 @@ static bool is_token_char(char c)
            (c && strchr("!#$%&'*+-.^_`|~", c));
 }
 
+static bool is_token(struct span s)
+{
+    size_t n = 0;
+    while (n < s.len && is_token_char(s.ptr[n]))
+        n++;
+    return n && n == s.len;
+}
+
 static enum http_parse fail_syntax(struct http_parser *p, llhttp_errno_t e)
 {
-    if (e == HPE_INVALID_VERSION || e == HPE_PAUSED_H2_UPGRADE)
-        return fail(p, 505, "only HTTP/1.0 and HTTP/1.1 are spoken here");
     if (e == HPE_INVALID_METHOD) {
         struct span line = buf_span(&p->head);
         size_t n = 0;
@@ -165,16 +171,18 @@ static enum http_method method_of(unsigned method)
     }
 }
 
-/* The request line must end in an HTTP version; llhttp knows other protocols too. */
-static bool line_ends_in_version(struct span head)
+/* Of the request line's end: 0, or the status to refuse with. llhttp knows other protocols and versions too. */
+static int check_version(struct span head)
 {
     ptrdiff_t cr = span_find_char(head, '\r');
     struct span line = span_first(head, cr < 0 ? 0 : (size_t)cr);
     if (line.len < 9)
-        return false;
-    struct span v = span_skip(line, line.len - 9);
-    return memcmp(v.ptr, " HTTP/", 6) == 0 && v.ptr[6] >= '0' && v.ptr[6] <= '9' &&
-           v.ptr[7] == '.' && v.ptr[8] >= '0' && v.ptr[8] <= '9';
+        return 400;
+    const char *v = line.ptr + line.len - 9;
+    if (memcmp(v, " HTTP/", 6) != 0 || v[6] < '0' || v[6] > '9' || v[7] != '.' || v[8] < '0' ||
+        v[8] > '9')
+        return 400;
+    return v[6] == '1' && v[8] <= '1' ? 0 : 505;
 }
 
 /* Cuts the target into path and query; absolute form loses scheme and authority (RFC 9112 §3.2.2). */
@@ -302,8 +310,11 @@ static enum http_parse check_head(struct http_parser *p)
 
 static enum http_parse parse_head(struct http_parser *p)
 {
-    if (!line_ends_in_version(buf_span(&p->head)))
-        return fail(p, 400, "malformed request line");
+    int bad = check_version(buf_span(&p->head));
+    if (bad)
+        return fail(p, bad,
+                    bad == 505 ? "only HTTP/1.0 and HTTP/1.1 are spoken here"
+                               : "malformed request line");
     llhttp_settings_t settings;
     llhttp_settings_init(&settings);
     settings.on_url = on_url;
@@ -319,15 +330,16 @@ static enum http_parse parse_head(struct http_parser *p)
         return fail(p, 431, "too many headers");
     if (e != HPE_PAUSED)
         return e == HPE_OK ? fail(p, 400, "malformed request") : fail_syntax(p, e);
-    if (ll.http_major != 1 || ll.http_minor > 1)
-        return fail(p, 505, "only HTTP/1.0 and HTTP/1.1 are spoken here");
     if (ll.method == HTTP_CONNECT)
         return fail(p, 501, "this is not a proxy");
     p->request.method = method_of(ll.method);
     p->request.minor = ll.http_minor;
     p->request.headers = p->headers;
-    for (size_t i = 0; i < p->request.header_count; i++)
+    for (size_t i = 0; i < p->request.header_count; i++) {
         p->headers[i].value = span_trim(p->headers[i].value);
+        if (!is_token(p->headers[i].name)) /* llhttp lets spaces pass */
+            return fail(p, 400, "malformed header name");
+    }
     return check_head(p);
 }
 
