@@ -73,7 +73,13 @@ static int run(const struct options *o, struct err *err)
         buf_done(&out);
         return fflush(stdout) == 0 ? EXIT_OK : EXIT_FAILED;
     }
-    if (start_log(o, err) < 0)
+    /* The log's thread must take no signal: the command decides later which ones it waits for. */
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &old);
+    int r = start_log(o, err);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (r < 0)
         return EXIT_FAILED;
     int code = c->run(o, err);
     log_stop();
