@@ -154,6 +154,24 @@ class Resume(Case):
         self.assertEqual(len(self.posts("/v1/answers")), 1)
 
 
+class Memory(Case):
+    def test_a_command_without_memory_does_all_of_its_work_or_fails_aloud(self):
+        for words in (["ask", "demo", "w", "-q"], ["ask", "demo", "w", "--json", "-q"], ["sources"],
+                      ["index", "demo", "--report", "--json", "-q"], ["search", "demo", "main"], ["help"], ["help", "--man"]):
+            whole, codes = self.run_it(*words)[0], set()
+            for nth in range(1, 75):
+                r = subprocess.run([PROGRAM, *words], capture_output=True, timeout=60, cwd=self.dir.name,
+                                   env={**self.env, "HEADWATER_FAULT": f"alloc:{nth}"})
+                where = f"{words} alloc:{nth}: {r.stdout.decode()} {r.stderr.decode()}"
+                codes.add(r.returncode)
+                if r.returncode:
+                    self.assertIn(r.returncode, (1, 2), where)
+                    self.assertRegex(r.stderr, rb"(?m)^headwater: ", where)
+                else:
+                    self.assertEqual(r.stdout.decode(), whole, where)
+            self.assertEqual(codes, {0, 1, 2}, words)
+
+
 class Interrupt(Case):
     def wait_for_text(self, p):
         text = p.stdout.read(10)
@@ -292,11 +310,11 @@ class Program(Case):
         self.assertIn("--insecure", self.run_it("serve", "--listen", "0.0.0.0:8001", code=2)[1])
 
     def test_usage_errors_exit_with_2(self):
-        self.assertIn("did you mean 'headwater search'", self.run_it("serch", code=2)[1])
+        self.assertIn("did you mean 'headwater search'", self.run_it("searhc", code=2)[1])
         self.assertIn("Commands:", self.run_it(code=2)[1])
         self.run_it("ask", "demo", code=2)
         self.run_it("completion", "tcsh", code=2)
-        self.assertIn("did you mean 'headwater help ask'", self.run_it("help", "aks", code=2)[1])
+        self.assertIn("did you mean 'headwater help ask'", self.run_it("help", "axk", code=2)[1])
         self.assertIn("HEADWATER_FAULT", self.run_it("help", code=2, HEADWATER_FAULT="bogus")[1])
 
     def test_help_and_version(self):
