@@ -396,7 +396,14 @@ static int on_sse(void *ctx, const struct sse_event *e)
         f->last_id = id;
     }
     f->progressed = true;
-    json_t *data = json_read(e->data, NULL, NULL);
+    struct err why;
+    json_t *data = json_read(e->data, &why, NULL);
+    if (!data) {
+        /* Never skipped in silence: it may be a piece of the answer that there was no memory for. */
+        f->handler_result = err_set(f->err, (enum err_code)why.code, "%s: cannot read an event: %s",
+                                    f->what, why.msg);
+        return f->handler_result;
+    }
     if (!json_is_object(data)) {
         json_decref(data);
         return 0; /* an event of a later version: not ours to understand */

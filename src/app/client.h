@@ -17,7 +17,7 @@
 #define CLIENT_STREAM_ID_MAX 128
 #define TIMEOUT_CLIENT_CONNECT_MS 10000
 #define TIMEOUT_CLIENT_REPLY_MS 300000  /* of a plain request, from beginning to end */
-#define TIMEOUT_CLIENT_SILENCE_MS 60000 /* of a stream: four missed keep-alives */
+#define TIMEOUT_CLIENT_SILENCE_MS 60000 /* of a stream: longer than several keep-alive pauses */
 
 struct options;
 struct client;

@@ -44,6 +44,8 @@ static int on_event(void *ctx, const struct client_event *e)
     } else if (span_is(e->type, "usage")) {
         json_decref(a->usage);
         a->usage = json_deep_copy(e->data);
+        if (!a->usage)
+            return err_set(a->err, ERR_NO_MEMORY, "no memory for the usage");
     }
     return 0;
 }
@@ -66,13 +68,15 @@ static int print_sources(struct ask *a)
         buf_clear(&label);
         put_citation(&label, json_str(c, "path", "?"), json_int(c, "start", 0),
                      json_int(c, "end", 0));
+        out.failed = out.failed || buf_failed(&label);
         if (is_inline(a, buf_str(&label), state))
             continue;
         buf_printf(&out, "%s  [%d] %s  %s\n", is_first ? "\nSources:\n" : "",
                    (int)json_int(c, "n", (int64_t)i + 1), buf_str(&label), state);
         is_first = false;
     }
-    int r = terminal_write_foreign(&a->terminal, buf_span(&out), a->err);
+    int r = buf_failed(&out) ? err_set(a->err, ERR_NO_MEMORY, "no memory to print the sources")
+                             : terminal_write_foreign(&a->terminal, buf_span(&out), a->err);
     buf_done(&label);
     buf_done(&out);
     return r;
@@ -92,7 +96,8 @@ static void put_copy(struct json_writer *w, const json_t *value)
         jw_raw(w, span_str(text));
     else
         jw_null(w);
-    free(text);
+    w->out->failed = w->out->failed || (value && !text);
+    mem_free(text);
 }
 
 static int print_json(struct ask *a, const struct client_end *end)

@@ -16,6 +16,7 @@
 #include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -87,7 +88,11 @@ static void check_data(struct doctor *d)
     char near[4096];
     nearest_existing(data, near, sizeof near);
     bool exists = !strcmp(near, data);
-    if (access(near, W_OK | X_OK) != 0)
+    struct stat st;
+    if (stat(near, &st) == 0 && !S_ISDIR(st.st_mode))
+        report(d, STATE_FAIL, "data directory", "name another with --data DIR",
+               "%s: %s is not a directory", data, near);
+    else if (access(near, W_OK | X_OK) != 0)
         report(d, STATE_FAIL, "data directory", "make it writable, or name another with --data DIR",
                "%s: cannot write in %s: %s", data, near, strerror(errno));
     else

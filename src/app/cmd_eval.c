@@ -2,11 +2,10 @@
 #include "app/cmd_util.h"
 #include "app/options.h"
 #include "base/limits.h"
+#include "base/mem.h"
 
 #if __has_include("retrieval/eval.h")
 #include "retrieval/eval.h"
-
-#include <stdlib.h>
 
 static void put_report(struct buf *out, const json_t *report)
 {
@@ -14,12 +13,12 @@ static void put_report(struct buf *out, const json_t *report)
     json_t *value;
     json_object_foreach((json_t *)(uintptr_t)report, key, value)
     {
-        char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(4));
+        char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(4));
         buf_printf(out, "%-16s %s\n", key,
                    json_is_string(value) ? json_string_value(value)
                    : text                ? text
                                          : "?");
-        free(text);
+        mem_free(text);
     }
 }
 

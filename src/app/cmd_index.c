@@ -121,9 +121,8 @@ static void put_object(struct json_writer *w, const json_t *value)
     char *text = json_dumps(value, JSON_COMPACT);
     if (text)
         jw_raw(w, span_str(text));
-    else
-        jw_null(w);
-    free(text);
+    w->out->failed = w->out->failed || !text;
+    mem_free(text);
 }
 
 static int put_report(struct indexing *x, const json_t *row, uint64_t took_ms, struct buf *out)

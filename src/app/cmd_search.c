@@ -18,7 +18,7 @@ static int print_json(struct terminal *t, const json_t *body, struct err *err)
     if (!text)
         return err_set(err, ERR_NO_MEMORY, "no memory to print the answer");
     int r = terminal_write(t, span_str(text), err);
-    free(text);
+    mem_free(text);
     return r < 0 ? r : terminal_write(t, SPAN_LIT("\n"), err);
 }
 
@@ -126,6 +126,7 @@ static int print_sources(struct terminal *t, const json_t *body, struct err *err
         const char *error = json_str(row, "error", "");
         buf_clear(&size);
         put_bytes_for_people(&size, bytes > 0 ? (uint64_t)bytes : 0);
+        out.failed = out.failed || buf_failed(&size);
         buf_printf(&out, "%-24s %-9s %8" PRId64 " %9" PRId64 " %10s %8" PRId64 "  %s\n",
                    json_str(row, "name", "?"), json_str(row, "state", "?"),
                    json_int(row, "files", 0), json_int(row, "chunks", 0), buf_str(&size),

@@ -9,7 +9,7 @@ char *source_operand(const char *word)
 {
     char *real = realpath(word, NULL);
     char *copy = real ? mem_try_strndup(real, strlen(real)) : mem_try_strndup(word, strlen(word));
-    free(real);
+    mem_free(real);
     return copy;
 }
 

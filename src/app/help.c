@@ -91,6 +91,7 @@ static void put_option(struct buf *out, int id)
     else if (row->type != OPTION_BOOL && (row->fallback || row->fallback_text))
         buf_printf(&text, " [%s]", help_default(id));
     put_entry(out, buf_str(&left), buf_span(&text));
+    out->failed = out->failed || buf_failed(&left) || buf_failed(&text);
     buf_done(&left);
     buf_done(&text);
 }

@@ -100,6 +100,7 @@ static void man_commands(struct buf *out)
             buf_puts(out, first ? "" : "\\(dq");
             put_man(out, piece);
         }
+        out->failed = out->failed || buf_failed(&usage);
         buf_done(&usage);
         buf_putc(out, '\n');
         man_str(out, commands[c].summary);

@@ -18,6 +18,8 @@ static int print(void (*write)(struct buf *out))
     bool is_ok = !buf_failed(&out) && fwrite(out.ptr, 1, out.len, stdout) == out.len;
     is_ok = fflush(stdout) == 0 && is_ok;
     buf_done(&out);
+    if (!is_ok)
+        fputs("headwater: cannot print the text\n", stderr);
     return is_ok ? EXIT_OK : EXIT_FAILED;
 }
 
@@ -69,11 +71,19 @@ static int run(const struct options *o, struct err *err)
     if (option_bool(o, OPT_HELP)) {
         struct buf out = BUF_INIT(HELP_MAX);
         help_command(&out, options_command(o));
-        fputs(buf_str(&out), stdout);
+        bool is_ok = !buf_failed(&out) && fputs(buf_str(&out), stdout) >= 0 && fflush(stdout) == 0;
         buf_done(&out);
-        return fflush(stdout) == 0 ? EXIT_OK : EXIT_FAILED;
+        if (!is_ok)
+            err_set(err, ERR_IO, "cannot print the help");
+        return is_ok ? EXIT_OK : EXIT_FAILED;
     }
-    if (start_log(o, err) < 0)
+    /* The log's thread must take no signal: the command decides later which ones it waits for. */
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &old);
+    int r = start_log(o, err);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (r < 0)
         return EXIT_FAILED;
     int code = c->run(o, err);
     log_stop();

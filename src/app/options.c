@@ -551,6 +551,8 @@ static char *xdg_path(const struct options *o, const char *xdg, const char *dir,
         buf_printf(&path, "%s/headwater%s", base, suffix);
     else if (home && home[0] == '/')
         buf_printf(&path, "%s/%s/headwater%s", home, dir, suffix);
+    else
+        return NULL;
     return buf_detach(&path);
 }
 
