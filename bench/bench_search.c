@@ -54,12 +54,17 @@ static void add_text(const char *path, struct span text)
             end = nl ? (size_t)(nl - text.ptr) + 1 : text.len;
             lines++;
         }
-        chunks[n++] = (struct index_chunk_in){.start_line = line, .end_line = line + lines - 1, .start = at, .len = end - at};
+        chunks[n++] = (struct index_chunk_in){
+            .start_line = line, .end_line = line + lines - 1, .start = at, .len = end - at};
         line += lines;
         at = end;
     }
-    struct index_file_in in = {.path = span_str(name), .language = SPAN_LIT("c"), .text = text, .size = text.len,
-                               .chunks = chunks, .chunk_count = n};
+    struct index_file_in in = {.path = span_str(name),
+                               .language = SPAN_LIT("c"),
+                               .text = text,
+                               .size = text.len,
+                               .chunks = chunks,
+                               .chunk_count = n};
     struct err err;
     uint64_t start = clock_cpu_ns();
     if (index_builder_add(bench.builder, &in, &err) < 0)
@@ -72,10 +77,13 @@ static void add_text(const char *path, struct span text)
 static int visit(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
     (void)ftw;
-    if (type != FTW_F || st->st_size == 0 || st->st_size > (2 << 20) || bench.chunks >= bench.chunks_max)
+    if (type != FTW_F || st->st_size == 0 || st->st_size > (2 << 20) ||
+        bench.chunks >= bench.chunks_max)
         return bench.chunks >= bench.chunks_max;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    void *p = fd < 0 ? MAP_FAILED : mmap(NULL, (size_t)st->st_size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
+    void *p = fd < 0
+                  ? MAP_FAILED
+                  : mmap(NULL, (size_t)st->st_size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
     if (p != MAP_FAILED) {
         if (!memchr(p, 0, (size_t)st->st_size))
             add_text(path, span_of(p, (size_t)st->st_size));
@@ -114,7 +122,8 @@ static void make_question(const struct index *ix, unsigned i, char *ret, size_t 
             end++;
         if (end - at < 4 || end - at > 20 || used + 24 > size)
             continue;
-        used += (size_t)snprintf(ret + used, size - used, "%.*s ", (int)(end - at), c.text.ptr + at);
+        used +=
+            (size_t)snprintf(ret + used, size - used, "%.*s ", (int)(end - at), c.text.ptr + at);
         words++;
     }
 }
@@ -145,10 +154,11 @@ static void search(const char *path, unsigned k)
     }
     qsort(took, QUESTIONS, sizeof *took, compare_u64);
     qsort(took_all, QUESTIONS, sizeof *took_all, compare_u64);
-    printf("open %.0f ms; %u files %u chunks %lu terms; top %u of %d terms, CPU ms p50 %.3f p99 %.3f (exhaustive %.3f %.3f)\n",
-           open_ms, st.files, st.chunks, (unsigned long)st.terms, k, TERMS, (double)took[QUESTIONS / 2] / 1e6,
-           (double)took[QUESTIONS * 99 / 100] / 1e6, (double)took_all[QUESTIONS / 2] / 1e6,
-           (double)took_all[QUESTIONS * 99 / 100] / 1e6);
+    printf("open %.0f ms; %u files %u chunks %lu terms; top %u of %d terms, CPU ms p50 %.3f p99 "
+           "%.3f (exhaustive %.3f %.3f)\n",
+           open_ms, st.files, st.chunks, (unsigned long)st.terms, k, TERMS,
+           (double)took[QUESTIONS / 2] / 1e6, (double)took[QUESTIONS * 99 / 100] / 1e6,
+           (double)took_all[QUESTIONS / 2] / 1e6, (double)took_all[QUESTIONS * 99 / 100] / 1e6);
     index_unref(ix);
 }
 
@@ -187,9 +197,10 @@ int main(int argc, char **argv)
     struct rusage ru = {0};
     stat(argv[2], &st);
     getrusage(RUSAGE_SELF, &ru);
-    printf("%.1f MB in %.2f CPU-s = %.1f MB/CPU-s; segment %.1f MB; peak resident %ld MB\n", (double)bench.bytes / 1e6,
-           (double)bench.build_ns / 1e9, (double)bench.bytes / 1e6 / ((double)bench.build_ns / 1e9),
-           (double)st.st_size / 1e6, ru.ru_maxrss / 1024);
+    printf("%.1f MB in %.2f CPU-s = %.1f MB/CPU-s; segment %.1f MB; peak resident %ld MB\n",
+           (double)bench.bytes / 1e6, (double)bench.build_ns / 1e9,
+           (double)bench.bytes / 1e6 / ((double)bench.build_ns / 1e9), (double)st.st_size / 1e6,
+           ru.ru_maxrss / 1024);
     search(argv[2], 10);
     search(argv[2], 200);
     return 0;

@@ -6,10 +6,10 @@
 /* ---- sections.c: a buffered, checksummed stream into a file ---- */
 
 struct section {
-    int fd;         /* owned; an unlinked temporary file, or the segment itself for TEXT */
-    uint32_t crc;   /* of all put so far */
-    uint64_t len;   /* bytes put so far */
-    uint8_t *buf;   /* owned */
+    int fd;       /* owned; an unlinked temporary file, or the segment itself for TEXT */
+    uint32_t crc; /* of all put so far */
+    uint64_t len; /* bytes put so far */
+    uint8_t *buf; /* owned */
     size_t used;
     int error; /* first errno, sticky; 0 = none */
 };
@@ -33,8 +33,8 @@ void *pool_add(struct pool *p, size_t size); /* uninitialised room, or NULL; may
 
 struct term_slot {
     uint64_t hash;
-    uint32_t string; /* offset in strings */
-    uint32_t head, slice;    /* first and last slice in bytes: [u32 room][u32 next][room]; 0 = none */
+    uint32_t string;      /* offset in strings */
+    uint32_t head, slice; /* first and last slice in bytes: [u32 room][u32 next][room]; 0 = none */
     uint32_t tail, tail_end; /* write position and end of room in the last */
     uint32_t last_file;
     uint32_t bytes_count;
@@ -79,4 +79,5 @@ struct merge_in {
     const uint32_t *first_chunk;       /* of each file */
     float average;
 };
-int merge_runs(const struct merge_in *in, struct section sections[SEG_SECTIONS], struct err *err) MUST_CHECK;
+int merge_runs(const struct merge_in *in, struct section sections[SEG_SECTIONS],
+               struct err *err) MUST_CHECK;

@@ -59,7 +59,8 @@ int index_builder_new(const char *path, const struct index_build_options *option
     const char *revision = options->revision ? options->revision : "";
     const char *fingerprint = options->fingerprint ? options->fingerprint : "";
     if (strlen(revision) >= SEG_NAME_BYTES || strlen(fingerprint) >= SEG_NAME_BYTES)
-        return err_set(err, ERR_INVALID, "revision or fingerprint is longer than %u bytes", SEG_NAME_BYTES - 1);
+        return err_set(err, ERR_INVALID, "revision or fingerprint is longer than %u bytes",
+                       SEG_NAME_BYTES - 1);
     size_t n = strlen(path);
     if (n > SEG_PATH_MAX)
         return err_set(err, ERR_INVALID, "path of the index is longer than %u bytes", SEG_PATH_MAX);
@@ -111,7 +112,8 @@ static uint32_t put_string(struct index_builder *b, struct span s)
     return at;
 }
 
-static uint32_t put_repeated(struct index_builder *b, struct span s, char *last, size_t *last_len, uint32_t *at)
+static uint32_t put_repeated(struct index_builder *b, struct span s, char *last, size_t *last_len,
+                             uint32_t *at)
 {
     if (*last_len != s.len || (s.len && memcmp(last, s.ptr, s.len) != 0)) {
         *at = put_string(b, s);
@@ -154,7 +156,8 @@ static int add_chunk(struct index_builder *b, const struct index_file_in *file, 
     b->weight = SEG_PATH_WEIGHT;
     analyze(b->analyzer, file->path, take_term, b);
     runs_end_chunk(&b->runs, number);
-    struct span symbol = cut(in->symbol, SEG_SYMBOL_MAX), kind = cut(in->symbol_kind, SEG_SYMBOL_KIND_MAX);
+    struct span symbol = cut(in->symbol, SEG_SYMBOL_MAX),
+                kind = cut(in->symbol_kind, SEG_SYMBOL_KIND_MAX);
     struct seg_chunk c = {
         .file = b->files_count,
         .start_line = in->start_line,
@@ -174,18 +177,21 @@ static int add_chunk(struct index_builder *b, const struct index_file_in *file, 
     return put_u32(&b->lengths, b->chunk_terms) ? 0 : -ERR_NO_MEMORY;
 }
 
-static int check_file(const struct index_builder *b, const struct index_file_in *file, struct err *err)
+static int check_file(const struct index_builder *b, const struct index_file_in *file,
+                      struct err *err)
 {
     if (file->path.len > SEG_PATH_MAX)
         return err_set(err, ERR_TOO_LARGE, "path of a file is longer than %u bytes", SEG_PATH_MAX);
     if (file->text.len >= UINT32_MAX || file->chunk_count >= UINT32_MAX - b->chunks_count)
-        return err_set(err, ERR_TOO_LARGE, "file '" SPAN_FMT "' is too large for the index", SPAN_ARG(file->path));
+        return err_set(err, ERR_TOO_LARGE, "file '" SPAN_FMT "' is too large for the index",
+                       SPAN_ARG(file->path));
     if (b->sections[SEG_STRINGS].len > UINT32_MAX / 2)
         return err_set(err, ERR_TOO_LARGE, "too many names for one index");
     for (size_t i = 0; i < file->chunk_count; i++) {
         const struct index_chunk_in *c = &file->chunks[i];
         if (c->start > file->text.len || c->len > file->text.len - c->start)
-            return err_set(err, ERR_INVALID, "chunk %zu of '" SPAN_FMT "' is outside the file's text", i,
+            return err_set(err, ERR_INVALID,
+                           "chunk %zu of '" SPAN_FMT "' is outside the file's text", i,
                            SPAN_ARG(file->path));
     }
     return 0;
@@ -202,8 +208,8 @@ static int put_file(struct index_builder *b, const struct index_file_in *file, u
         .text_len = (uint32_t)file->text.len,
         .path_offset = put_string(b, file->path),
         .path_len = (uint32_t)file->path.len,
-        .language_offset =
-            put_repeated(b, language, b->last_language_text, &b->last_language_len, &b->last_language),
+        .language_offset = put_repeated(b, language, b->last_language_text, &b->last_language_len,
+                                        &b->last_language),
         .first_chunk = first_chunk,
         .chunk_count = (uint32_t)file->chunk_count,
         .terms_count = terms_count,
@@ -230,7 +236,8 @@ int index_builder_add(struct index_builder *b, const struct index_file_in *file,
         rc = add_chunk(b, file, i);
     uint64_t terms = b->chunk_terms_total - before;
     if (rc == 0)
-        rc = put_file(b, file, text_offset, first_chunk, terms > UINT32_MAX ? UINT32_MAX : (uint32_t)terms);
+        rc = put_file(b, file, text_offset, first_chunk,
+                      terms > UINT32_MAX ? UINT32_MAX : (uint32_t)terms);
     runs_end_file(&b->runs, b->files_count);
     b->file_terms_total += terms;
     b->files_count++;
@@ -260,7 +267,8 @@ static int compare_paths(const void *a, const void *b)
 }
 
 /* Appends a finished section to the segment and fills its reference. */
-static int append_section(struct index_builder *b, int i, uint64_t *offset, struct seg_section_ref *ref)
+static int append_section(struct index_builder *b, int i, uint64_t *offset,
+                          struct seg_section_ref *ref)
 {
     static const char zeros[SEG_ALIGN];
     struct section *s = &b->sections[i];
@@ -337,7 +345,8 @@ static int publish(struct index_builder *b)
 int index_builder_finish(struct index_builder *b, struct err *err)
 {
     if (b->is_broken)
-        return err_set(err, ERR_INTERNAL, "the index '%s' is incomplete: adding a file failed before", b->path);
+        return err_set(err, ERR_INTERNAL,
+                       "the index '%s' is incomplete: adding a file failed before", b->path);
     int rc = runs_spill(&b->runs, err);
     if (rc < 0)
         return rc;

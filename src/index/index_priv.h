@@ -26,4 +26,5 @@ struct index {
 uint32_t index_find_term(const struct index *ix, struct span term);
 
 /* Scores every chunk with any query term by the same arithmetic, without pruning: the oracle of index_search. */
-int index_search_exhaustive(const struct index *ix, struct span query, struct index_hit *ret, unsigned k) MUST_CHECK;
+int index_search_exhaustive(const struct index *ix, struct span query, struct index_hit *ret,
+                            unsigned k) MUST_CHECK;

@@ -27,7 +27,7 @@ struct index_chunk_in {
     uint32_t start_line, end_line;
     size_t start, len; /* range of the file's text */
     struct span symbol, symbol_kind;
-    uint8_t kind;    /* enum chunk_kind of ingest */
+    uint8_t kind; /* enum chunk_kind of ingest */
 };
 
 struct index_file_in {
@@ -43,7 +43,8 @@ struct index_builder;
 /* The segment appears at `path` only when finish succeeds (temporary file, fsync, rename). */
 int index_builder_new(const char *path, const struct index_build_options *options,
                       struct index_builder **ret, struct err *err) MUST_CHECK;
-int index_builder_add(struct index_builder *b, const struct index_file_in *file, struct err *err) MUST_CHECK;
+int index_builder_add(struct index_builder *b, const struct index_file_in *file,
+                      struct err *err) MUST_CHECK;
 int index_builder_finish(struct index_builder *b, struct err *err) MUST_CHECK;
 void index_builder_free(struct index_builder *b); /* removes what was not finished */
 
@@ -94,10 +95,11 @@ struct index_hit {
  * Best k chunks (k <= 1000) for the text, by descending score, ties by ascending chunk id: deterministic.
  * Returns how many, or -ERR_NO_MEMORY. A query without any known term has no hits.
  */
-int index_search(const struct index *ix, struct span query, struct index_hit *ret, unsigned k) MUST_CHECK;
+int index_search(const struct index *ix, struct span query, struct index_hit *ret,
+                 unsigned k) MUST_CHECK;
 /* The same for the chunks of one file only; chunks without any query term are hits too when the file has one. */
-int index_search_file(const struct index *ix, struct span query, uint32_t file, struct index_hit *ret,
-                      unsigned k) MUST_CHECK;
+int index_search_file(const struct index *ix, struct span query, uint32_t file,
+                      struct index_hit *ret, unsigned k) MUST_CHECK;
 /* How much each query term contributed to one chunk's score, for --explain. */
 struct index_term_weight {
     char term[ANALYZER_TERM_MAX + 1];

@@ -37,7 +37,8 @@ static int cursor_get(struct merge *m, struct cursor *c)
     if (c->pos == c->used) {
         uint64_t left = c->end - c->offset;
         size_t want = left < CURSOR_BUFFER ? (size_t)left : CURSOR_BUFFER;
-        ssize_t n = fault_hit(FAULT_READ) ? -1 : pread(m->in->runs->out.fd, c->buf, want, (off_t)c->offset);
+        ssize_t n =
+            fault_hit(FAULT_READ) ? -1 : pread(m->in->runs->out.fd, c->buf, want, (off_t)c->offset);
         if (n <= 0) {
             m->error = n < 0 && errno ? errno : EIO;
             return 0;
@@ -100,7 +101,8 @@ static bool list_put(struct merge *m, uint32_t v)
 }
 
 /* One file's postings of the term: an entry, and a list unless the entry holds its one chunk. */
-static void merge_file(struct merge *m, struct cursor *c, uint32_t *last_file, struct seg_term *term)
+static void merge_file(struct merge *m, struct cursor *c, uint32_t *last_file,
+                       struct seg_term *term)
 {
     uint32_t file = *last_file + cursor_varint(m, c);
     uint32_t file_tf = cursor_varint(m, c), count = cursor_varint(m, c), chunk = 0, tf = 0;
@@ -154,7 +156,8 @@ static void merge_term(struct merge *m)
     char bytes[ANALYZER_TERM_MAX];
     struct span name = span_of(bytes, least->term_len);
     memcpy(bytes, least->term, least->term_len);
-    struct seg_term t = {.list_offset = m->sections[SEG_LISTS].len, .first_entry = (uint32_t)m->entries_count};
+    struct seg_term t = {.list_offset = m->sections[SEG_LISTS].len,
+                         .first_entry = (uint32_t)m->entries_count};
     put_term(m, &t);
     section_put(&m->sections[SEG_TERM_STRINGS], name.ptr, name.len);
     for (size_t i = 0; i < m->count; i++) {
@@ -193,7 +196,8 @@ static int open_cursors(struct merge *m, struct err *err)
             return err_set(err, ERR_NO_MEMORY, "no memory to merge the postings of the index");
         cursor_next_term(m, c);
     }
-    return m->cursors ? 0 : err_set(err, ERR_NO_MEMORY, "no memory to merge the postings of the index");
+    return m->cursors ? 0
+                      : err_set(err, ERR_NO_MEMORY, "no memory to merge the postings of the index");
 }
 
 int merge_runs(const struct merge_in *in, struct section sections[SEG_SECTIONS], struct err *err)
@@ -202,7 +206,8 @@ int merge_runs(const struct merge_in *in, struct section sections[SEG_SECTIONS],
     int rc = open_cursors(&m, err);
     while (rc == 0 && !m.error && has_terms(&m))
         merge_term(&m);
-    struct seg_term end = {.list_offset = sections[SEG_LISTS].len, .first_entry = (uint32_t)m.entries_count};
+    struct seg_term end = {.list_offset = sections[SEG_LISTS].len,
+                           .first_entry = (uint32_t)m.entries_count};
     put_term(&m, &end);
     section_put(&sections[SEG_TERMS], &end, sizeof end);
     if (rc == 0 && m.error)

@@ -43,27 +43,36 @@ static int check_header(const struct index *ix, const char *path, struct err *er
         return corrupt(err, path, "not an index file");
     if (h->crc != crc32c(0, h, offsetof(struct seg_header, crc)))
         return corrupt(err, path, "checksum of the header");
-    if (h->version != SEG_VERSION || h->analyzer_version != ANALYZER_VERSION || h->analyzer > ANALYZER_CODE) {
+    if (h->version != SEG_VERSION || h->analyzer_version != ANALYZER_VERSION ||
+        h->analyzer > ANALYZER_CODE) {
         err_set(err, ERR_CORRUPT, "index '%s' was written by another version", path);
         err_hint(err, "index the source again");
         return -ERR_CORRUPT;
     }
     if (h->file_bytes != ix->map_len)
         return corrupt(err, path, "its length is not what the header says");
-    if (!memchr(h->revision, 0, sizeof h->revision) || !memchr(h->fingerprint, 0, sizeof h->fingerprint))
+    if (!memchr(h->revision, 0, sizeof h->revision) ||
+        !memchr(h->fingerprint, 0, sizeof h->fingerprint))
         return corrupt(err, path, "revision in the header");
     return 0;
 }
 
 static int check_sections(const struct index *ix, const char *path, struct err *err)
 {
-    static const size_t record[SEG_SECTIONS] = {
-        1, 1, sizeof(struct seg_file), sizeof(struct seg_chunk), sizeof(struct seg_path), 1,
-        sizeof(struct seg_term), sizeof(struct seg_entry), 1};
+    static const size_t record[SEG_SECTIONS] = {1,
+                                                1,
+                                                sizeof(struct seg_file),
+                                                sizeof(struct seg_chunk),
+                                                sizeof(struct seg_path),
+                                                1,
+                                                sizeof(struct seg_term),
+                                                sizeof(struct seg_entry),
+                                                1};
     for (int i = 0; i < SEG_SECTIONS; i++) {
         const struct seg_section_ref *s = &ix->header->sections[i];
-        if (s->offset % SEG_ALIGN || s->offset < SEG_HEADER_BYTES || !in_range(s->offset, s->len, ix->map_len) ||
-            s->len % record[i] || s->len / record[i] > (record[i] == 1 ? UINT64_MAX : UINT32_MAX) ||
+        if (s->offset % SEG_ALIGN || s->offset < SEG_HEADER_BYTES ||
+            !in_range(s->offset, s->len, ix->map_len) || s->len % record[i] ||
+            s->len / record[i] > (record[i] == 1 ? UINT64_MAX : UINT32_MAX) ||
             crc32c(0, ix->map + s->offset, s->len) != s->crc)
             return corrupt(err, path, section_names[i]);
     }
@@ -89,13 +98,14 @@ static void set_tables(struct index *ix)
 
 static bool files_are_sound(struct index *ix)
 {
-    uint64_t text_len = section_len(ix, SEG_TEXT), strings_len = section_len(ix, SEG_STRINGS), chunk = 0;
+    uint64_t text_len = section_len(ix, SEG_TEXT), strings_len = section_len(ix, SEG_STRINGS),
+             chunk = 0;
     for (uint32_t i = 0; i < ix->files_count; i++) {
         const struct seg_file *f = &ix->files[i];
         if (!in_range(f->text_offset, f->text_len, text_len) ||
             !in_range(f->path_offset, f->path_len, strings_len) ||
-            !in_range(f->language_offset, f->language_len, strings_len) || f->first_chunk != chunk ||
-            !in_range(chunk, f->chunk_count, ix->chunks_count))
+            !in_range(f->language_offset, f->language_len, strings_len) ||
+            f->first_chunk != chunk || !in_range(chunk, f->chunk_count, ix->chunks_count))
             return false;
         chunk += f->chunk_count;
         if (f->chunk_count > ix->file_chunks_max)
@@ -152,8 +162,9 @@ static bool terms_are_sound(struct index *ix)
             const struct seg_entry *e = &ix->entries[i];
             if (e->file >= ix->files_count || (i > t->first_entry && e->file <= e[-1].file))
                 return false;
-            if (e->where & SEG_INLINE ? (e->where & ~SEG_INLINE) >> 16 >= ix->files[e->file].chunk_count
-                                      : e->where >= list_len)
+            if (e->where & SEG_INLINE
+                    ? (e->where & ~SEG_INLINE) >> 16 >= ix->files[e->file].chunk_count
+                    : e->where >= list_len)
                 return false;
         }
     }
@@ -185,7 +196,8 @@ static int set_norms(struct index *ix, struct err *err)
     float average = seg_average(ix->header->file_terms_total, ix->files_count);
     ix->file_norms = mem_try_array(ix->files_count, sizeof *ix->file_norms);
     if (!ix->file_norms)
-        return err_set(err, ERR_NO_MEMORY, "no memory to open an index of %u files", ix->files_count);
+        return err_set(err, ERR_NO_MEMORY, "no memory to open an index of %u files",
+                       ix->files_count);
     for (uint32_t i = 0; i < ix->files_count; i++)
         ix->file_norms[i] = seg_norm(ix->files[i].terms_count, average);
     return 0;
@@ -329,7 +341,9 @@ uint32_t index_find_term(const struct index *ix, struct span term)
     while (lo < hi) {
         uint32_t mid = lo + (hi - lo) / 2;
         const struct seg_term *t = &ix->terms[mid];
-        int c = span_cmp(span_of(ix->term_strings + t->string_offset, t[1].string_offset - t->string_offset), term);
+        int c = span_cmp(
+            span_of(ix->term_strings + t->string_offset, t[1].string_offset - t->string_offset),
+            term);
         if (c == 0)
             return mid;
         if (c < 0)

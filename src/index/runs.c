@@ -104,7 +104,8 @@ static uint32_t find_slot(struct runs *r, struct span term)
     size_t at = hash & (r->table_size - 1);
     for (; r->table[at]; at = (at + 1) & (r->table_size - 1)) {
         const struct term_slot *s = slot_at(r, r->table[at] - 1);
-        if (s->hash == hash && s->len == term.len && memcmp(r->strings.ptr + s->string, term.ptr, term.len) == 0)
+        if (s->hash == hash && s->len == term.len &&
+            memcmp(r->strings.ptr + s->string, term.ptr, term.len) == 0)
             return r->table[at] - 1;
     }
     uint32_t count = (uint32_t)(r->slots.len / sizeof(struct term_slot));
@@ -246,7 +247,8 @@ void runs_end_file(struct runs *r, uint32_t file)
 
 bool runs_is_full(const struct runs *r)
 {
-    return r->bytes.len + r->strings.len + r->slots.len + r->table_size * sizeof *r->table > r->memory_max;
+    return r->bytes.len + r->strings.len + r->slots.len + r->table_size * sizeof *r->table >
+           r->memory_max;
 }
 
 struct sort_key {

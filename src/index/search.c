@@ -39,7 +39,7 @@ struct search {
     struct file_score *files; /* owned */
     uint32_t *order;          /* owned; matching files, best bucket first */
     uint32_t matching;
-    float *chunk_scores; /* owned; of one file */
+    float *chunk_scores;    /* owned; of one file */
     struct index_hit *heap; /* the caller's; worst on top */
     unsigned k, used;
 };
@@ -74,10 +74,12 @@ static void take_query_term(void *ctx, struct span term, uint32_t position)
 /* The distinct known terms in order of appearance, with their weights. */
 static int query_init(struct query *q, const struct index *ix, struct span text)
 {
-    *q = (struct query){.ix = ix, .terms = mem_try_array(LIMIT_QUERY_TERMS_COUNT, sizeof *q->terms)};
+    *q =
+        (struct query){.ix = ix, .terms = mem_try_array(LIMIT_QUERY_TERMS_COUNT, sizeof *q->terms)};
     if (!q->terms)
         return -ERR_NO_MEMORY;
-    analyze((enum analyzer)ix->header->analyzer, span_first(text, LIMIT_QUERY_BYTES), take_query_term, q);
+    analyze((enum analyzer)ix->header->analyzer, span_first(text, LIMIT_QUERY_BYTES),
+            take_query_term, q);
     for (size_t i = 0; i < q->count; i++) {
         struct query_term *t = &q->terms[i];
         const struct seg_term *s = &ix->terms[t->term];
@@ -170,7 +172,8 @@ static void offer(struct search *s, uint32_t chunk, float score)
     }
 }
 
-static const struct seg_entry *find_entry(const struct index *ix, const struct query_term *t, uint32_t file)
+static const struct seg_entry *find_entry(const struct index *ix, const struct query_term *t,
+                                          uint32_t file)
 {
     const struct seg_entry *base = &ix->entries[t->first];
     uint32_t n = t->count;
@@ -182,14 +185,16 @@ static const struct seg_entry *find_entry(const struct index *ix, const struct q
     return n && base->file == file ? base : NULL;
 }
 
-static float chunk_part(const struct index *ix, const struct query_term *t, uint32_t chunk, uint32_t tf)
+static float chunk_part(const struct index *ix, const struct query_term *t, uint32_t chunk,
+                        uint32_t tf)
 {
-    return t->chunk_weight * seg_tf_part((float)tf, seg_norm(ix->chunks[chunk].terms_count, ix->average));
+    return t->chunk_weight *
+           seg_tf_part((float)tf, seg_norm(ix->chunks[chunk].terms_count, ix->average));
 }
 
 /* Adds the term's share to scores[0..chunk_count) of the file; a list that does not decode just ends. */
-static void add_chunk_scores(const struct index *ix, const struct query_term *t, const struct seg_entry *e,
-                             float *scores)
+static void add_chunk_scores(const struct index *ix, const struct query_term *t,
+                             const struct seg_entry *e, float *scores)
 {
     const struct seg_file *f = &ix->files[e->file];
     if (e->where & SEG_INLINE) {
@@ -198,7 +203,8 @@ static void add_chunk_scores(const struct index *ix, const struct query_term *t,
         return;
     }
     const struct seg_term *term = &ix->terms[t->term];
-    const uint8_t *at = ix->lists + term->list_offset + e->where, *end = ix->lists + term[1].list_offset;
+    const uint8_t *at = ix->lists + term->list_offset + e->where,
+                  *end = ix->lists + term[1].list_offset;
     uint32_t count = 0, chunk = 0, delta, tf;
     if (!seg_get_varint(&at, end, &count))
         return;
@@ -250,7 +256,8 @@ static int search_init(struct search *s, const struct index *ix, struct span que
     return s->files && s->order && s->chunk_scores ? 0 : -ERR_NO_MEMORY;
 }
 
-static int run_search(const struct index *ix, struct span query, struct index_hit *ret, unsigned k, bool prune)
+static int run_search(const struct index *ix, struct span query, struct index_hit *ret, unsigned k,
+                      bool prune)
 {
     struct search s = {.heap = ret, .k = k > SEARCH_MAX ? SEARCH_MAX : k};
     int rc = search_init(&s, ix, query);
@@ -275,13 +282,14 @@ int index_search(const struct index *ix, struct span query, struct index_hit *re
     return run_search(ix, query, ret, k, true);
 }
 
-int index_search_exhaustive(const struct index *ix, struct span query, struct index_hit *ret, unsigned k)
+int index_search_exhaustive(const struct index *ix, struct span query, struct index_hit *ret,
+                            unsigned k)
 {
     return run_search(ix, query, ret, k, false);
 }
 
-int index_search_file(const struct index *ix, struct span query, uint32_t file, struct index_hit *ret,
-                      unsigned k)
+int index_search_file(const struct index *ix, struct span query, uint32_t file,
+                      struct index_hit *ret, unsigned k)
 {
     if (file >= ix->files_count)
         return -ERR_INVALID;
@@ -305,8 +313,8 @@ int index_search_file(const struct index *ix, struct span query, uint32_t file, 
     return rc;
 }
 
-int index_explain(const struct index *ix, struct span query, uint32_t chunk, struct index_term_weight *ret,
-                  unsigned max)
+int index_explain(const struct index *ix, struct span query, uint32_t chunk,
+                  struct index_term_weight *ret, unsigned max)
 {
     if (chunk >= ix->chunks_count)
         return -ERR_INVALID;

@@ -12,7 +12,8 @@
 #include "base/span.h"
 #include "text/analyze.h"
 
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "segments are mapped as they are: little-endian only");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+               "segments are mapped as they are: little-endian only");
 
 #define SEG_MAGIC "HWLEXIX1"
 #define SEG_VERSION 1u
@@ -35,9 +36,9 @@ enum seg_section {
     SEG_CHUNKS,       /* struct seg_chunk, in file order */
     SEG_PATHS,        /* struct seg_path, by hash */
     SEG_TERM_STRINGS, /* bytes of all terms, in order */
-    SEG_TERMS,        /* struct seg_term, in byte order of the terms, and one more that ends the last */
-    SEG_ENTRIES,      /* struct seg_entry */
-    SEG_LISTS,        /* varints: count, then (chunk delta, term frequency) */
+    SEG_TERMS,   /* struct seg_term, in byte order of the terms, and one more that ends the last */
+    SEG_ENTRIES, /* struct seg_entry */
+    SEG_LISTS,   /* varints: count, then (chunk delta, term frequency) */
     SEG_SECTIONS
 };
 
@@ -100,8 +101,9 @@ struct seg_entry {
 #define SEG_INLINE_CHUNK_MAX 0x7fffu
 #define SEG_INLINE_TF_MAX 0xffffu
 
-_Static_assert(sizeof(struct seg_file) == 56 && sizeof(struct seg_chunk) == 36 && sizeof(struct seg_path) == 16 &&
-                   sizeof(struct seg_term) == 24 && sizeof(struct seg_entry) == 12,
+_Static_assert(sizeof(struct seg_file) == 56 && sizeof(struct seg_chunk) == 36 &&
+                   sizeof(struct seg_path) == 16 && sizeof(struct seg_term) == 24 &&
+                   sizeof(struct seg_entry) == 12,
                "records have no holes");
 
 /* BM25's length part: k1 · (1 - b + b · length / average). */
@@ -132,7 +134,9 @@ static inline float seg_bound_value(uint8_t q)
 /* How often the fields of a chunk count, in addition to its text. */
 static inline uint32_t seg_symbol_weight(enum analyzer kind)
 {
-    return kind == ANALYZER_CODE ? 4 : 1; /* names say what code does; headings are part of the text already */
+    return kind == ANALYZER_CODE
+               ? 4
+               : 1; /* names say what code does; headings are part of the text already */
 }
 #define SEG_PATH_WEIGHT 3u /* once, as the text does not contain it, and twice more */
 

@@ -81,7 +81,8 @@ static int read_file(const char *dir, const char *name, struct buf *out, struct 
 }
 
 /* Next line as a JSON object with an id, NULL at the end or on an error (*rc). */
-static json_t *next_object(struct span *rest, const char *name, unsigned *number, int *rc, struct err *err)
+static json_t *next_object(struct span *rest, const char *name, unsigned *number, int *rc,
+                           struct err *err)
 {
     struct span line;
     while (rest->len && span_next(rest, '\n', &line)) {
@@ -154,9 +155,11 @@ static bool append_chunk(struct eval *e, const json_t *o)
 {
     struct eval_file *f = &e->file;
     size_t cap = f->cap;
-    if (!grow(&f->chunks, &cap, f->count, sizeof *f->chunks) || !grow(&f->titles, &f->cap, f->count, sizeof *f->titles))
+    if (!grow(&f->chunks, &cap, f->count, sizeof *f->chunks) ||
+        !grow(&f->titles, &f->cap, f->count, sizeof *f->titles))
         return false;
-    struct span title = json_span(json_object_get(o, "title")), text = json_span(json_object_get(o, "text"));
+    struct span title = json_span(json_object_get(o, "title")),
+                text = json_span(json_object_get(o, "text"));
     size_t start = f->text.len;
     buf_put_span(&f->text, title);
     buf_putc(&f->text, '\n');
@@ -197,7 +200,8 @@ static int choose_analyzer(struct eval *e, struct span corpus, struct err *err)
     unsigned number = 0;
     int rc = 0;
     json_t *o;
-    while (sample.len < EVAL_SAMPLE_MAX && (o = next_object(&corpus, "corpus.jsonl", &number, &rc, err))) {
+    while (sample.len < EVAL_SAMPLE_MAX &&
+           (o = next_object(&corpus, "corpus.jsonl", &number, &rc, err))) {
         buf_put_span(&sample, span_first(json_span(json_object_get(o, "text")), EVAL_SAMPLE_DOC));
         json_decref(o);
     }
@@ -270,7 +274,8 @@ static int run_query(struct eval *e, const char *id, struct span text, struct er
     uint64_t start = clock_cpu_ns();
     int n = index_search(e->ix, text, hits, e->depth);
     uint64_t took = clock_cpu_ns() - start;
-    if (n < 0 || !grow(&e->latencies_ns, &e->latencies_cap, e->queries_count, sizeof *e->latencies_ns))
+    if (n < 0 ||
+        !grow(&e->latencies_ns, &e->latencies_cap, e->queries_count, sizeof *e->latencies_ns))
         return no_memory(err);
     e->latencies_ns[e->queries_count++] = took;
     for (int i = 0; i < n; i++)
@@ -282,7 +287,8 @@ static int run_query(struct eval *e, const char *id, struct span text, struct er
         if (count < ARRAY_LEN(ranking) && !is_listed(ranking, count, doc))
             ranking[count++] = doc;
         if (e->run)
-            fprintf(e->run, "%s Q0 %s %d %.9g headwater\n", id, ranked[i].doc, i + 1, (double)ranked[i].score);
+            fprintf(e->run, "%s Q0 %s %d %.9g headwater\n", id, ranked[i].doc, i + 1,
+                    (double)ranked[i].score);
     }
     (void)qrels_score(&e->qrels, span_str(id), ranking, count, &e->sum);
     return 0;
@@ -388,8 +394,8 @@ static int close_run(struct eval *e, const char *run_file, struct err *err)
     return is_bad ? err_set(err, ERR_IO, "cannot write '%s'", run_file) : 0;
 }
 
-int eval_run(const char *pack_dir, const char *run_file, unsigned depth, struct buf *out_report_json,
-             struct err *err)
+int eval_run(const char *pack_dir, const char *run_file, unsigned depth,
+             struct buf *out_report_json, struct err *err)
 {
     struct eval e = {.depth = depth && depth < EVAL_DEPTH_MAX ? depth : EVAL_DEPTH_MAX};
     buf_init(&e.file.text, EVAL_FILE_MAX);
@@ -405,8 +411,10 @@ int eval_run(const char *pack_dir, const char *run_file, unsigned depth, struct 
         rc = run_queries(&e, pack_dir, err);
     if (rc == 0)
         rc = close_run(&e, run_file, err);
-    if (rc == 0)
+    if (rc == 0) {
         write_report(&e, pack_dir, out_report_json);
+        rc = buf_failed(out_report_json) ? no_memory(err) : 0;
+    }
     eval_done(&e);
     return rc;
 }

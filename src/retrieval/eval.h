@@ -16,5 +16,5 @@
  * descending; documents "path#…" are collapsed to their path where the judgements name paths.
  * -ERR_NOT_FOUND / -ERR_INVALID (names file and line), -ERR_TOO_LARGE, -ERR_NO_MEMORY, -ERR_IO.
  */
-int eval_run(const char *pack_dir, const char *run_file, unsigned depth, struct buf *out_report_json,
-             struct err *err) MUST_CHECK;
+int eval_run(const char *pack_dir, const char *run_file, unsigned depth,
+             struct buf *out_report_json, struct err *err) MUST_CHECK;

@@ -51,11 +51,13 @@ static int parse_line(struct qrels *q, struct span line, unsigned number, struct
 {
     struct span rest = line, query, doc, relevance;
     int64_t value;
-    if (!span_next(&rest, '\t', &query) || !span_next(&rest, '\t', &doc) || !span_next(&rest, '\t', &relevance) ||
-        !parse_i64(span_trim(relevance), &value) || value > INT32_MAX || value < INT32_MIN) {
+    if (!span_next(&rest, '\t', &query) || !span_next(&rest, '\t', &doc) ||
+        !span_next(&rest, '\t', &relevance) || !parse_i64(span_trim(relevance), &value) ||
+        value > INT32_MAX || value < INT32_MIN) {
         if (number == 1)
             return 0; /* a header */
-        return err_set(err, ERR_INVALID, "qrels.tsv line %u is not 'query <tab> document <tab> relevance'", number);
+        return err_set(err, ERR_INVALID,
+                       "qrels.tsv line %u is not 'query <tab> document <tab> relevance'", number);
     }
     struct judged_query *jq = query_of(q, query);
     if (!jq || !add_judgement(jq, doc, (int)value))

@@ -23,10 +23,10 @@
 struct picker {
     const struct index *ix;
     struct passages *ret;
-    struct span *texts;   /* owned; of the hits taken, to drop copies */
-    uint64_t *hashes;     /* owned */
-    uint32_t *lasts;      /* owned; last chunk of each passage, whose first is in firsts */
-    uint32_t *firsts;     /* owned */
+    struct span *texts; /* owned; of the hits taken, to drop copies */
+    uint64_t *hashes;   /* owned */
+    uint32_t *lasts;    /* owned; last chunk of each passage, whose first is in firsts */
+    uint32_t *firsts;   /* owned */
     size_t max;
     unsigned max_per_file;
     size_t tokens_left, tokens_extended_max;
@@ -41,12 +41,14 @@ struct range {
 
 static bool is_about_tests(struct span question)
 {
-    static const char *const words[] = {"test", "tests", "testing", "tested", "spec", "specs", "mock", "mocks",
-                                        "fixture", "fixtures", "coverage", "assert", "asserts"};
+    static const char *const words[] = {"test",     "tests",  "testing", "tested",  "spec",
+                                        "specs",    "mock",   "mocks",   "fixture", "fixtures",
+                                        "coverage", "assert", "asserts"};
     size_t i = 0;
     while (i < question.len) {
         size_t end = i;
-        while (end < question.len && (question.ptr[end] | 32) >= 'a' && (question.ptr[end] | 32) <= 'z')
+        while (end < question.len && (question.ptr[end] | 32) >= 'a' &&
+               (question.ptr[end] | 32) <= 'z')
             end++;
         for (size_t w = 0; w < ARRAY_LEN(words); w++) {
             if (span_eq_nocase(span_of(question.ptr + i, end - i), span_str(words[w])))
@@ -121,7 +123,8 @@ static bool extend_by(const struct picker *p, struct range *r, bool forward, siz
     if (!forward && r->first == 0)
         return false;
     uint32_t at = forward ? r->last + 1 : r->first - 1;
-    if (!index_chunk(p->ix, at, &near) || !index_chunk(p->ix, forward ? r->last : r->first, &edge) ||
+    if (!index_chunk(p->ix, at, &near) ||
+        !index_chunk(p->ix, forward ? r->last : r->first, &edge) ||
         !(forward ? continues(&edge, &near) : continues(&near, &edge)) || is_covered(p, at))
         return false;
     struct span text = forward ? joined(r->text, near.text) : joined(near.text, r->text);
@@ -167,7 +170,8 @@ static bool cut_to_budget(const struct picker *p, struct range *r)
     return text.len > 0;
 }
 
-static void put_passage(struct picker *p, const struct range *r, float score, struct span key, uint64_t hash)
+static void put_passage(struct picker *p, const struct range *r, float score, struct span key,
+                        uint64_t hash)
 {
     size_t n = p->ret->count++;
     p->texts[n] = key;
@@ -194,8 +198,9 @@ static void put_passage(struct picker *p, const struct range *r, float score, st
 static void take_hit(struct picker *p, struct index_hit hit)
 {
     struct range r;
-    if (p->ret->count >= p->max || p->tokens_left < BUDGET_LEAST || !index_chunk(p->ix, hit.chunk, &r.hit) ||
-        is_covered(p, hit.chunk) || taken_from(p, r.hit.file) >= p->max_per_file)
+    if (p->ret->count >= p->max || p->tokens_left < BUDGET_LEAST ||
+        !index_chunk(p->ix, hit.chunk, &r.hit) || is_covered(p, hit.chunk) ||
+        taken_from(p, r.hit.file) >= p->max_per_file)
         return;
     struct span key = span_trim(r.hit.text);
     uint64_t hash = hash_stable(key.ptr, key.len);
@@ -216,7 +221,8 @@ static void take_hit(struct picker *p, struct index_hit hit)
 }
 
 /* Passages of the file that the question is about: the best ones, or how it begins. */
-static int take_near(struct picker *p, struct span question, struct span path, struct index_hit *hits)
+static int take_near(struct picker *p, struct span question, struct span path,
+                     struct index_hit *hits)
 {
     struct index_file_view f;
     if (path.len == 0 || !index_file_by_path(p->ix, path, &f))
@@ -266,8 +272,8 @@ static void explain_nothing(const struct index *ix, struct passages *ret, int hi
         snprintf(ret->note, sizeof ret->note, "the token budget is too small for any passage");
 }
 
-int retrieval_search(const struct index *ix, struct span question, const struct retrieval_options *options,
-                     struct passages *ret, struct err *err)
+int retrieval_search(const struct index *ix, struct span question,
+                     const struct retrieval_options *options, struct passages *ret, struct err *err)
 {
     static const struct retrieval_options defaults;
     const struct retrieval_options *o = options ? options : &defaults;

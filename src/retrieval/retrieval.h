@@ -9,7 +9,7 @@ struct passage {
     const struct index *index; /* borrowed: the caller holds the reference */
     uint32_t chunk;            /* the hit */
     uint32_t file;
-    uint32_t start_line, end_line; /* the passage may span neighbours of the hit */
+    uint32_t start_line, end_line;            /* the passage may span neighbours of the hit */
     struct span path, symbol, language, text; /* text = exactly these lines of the stored file */
     uint8_t kind;
     bool is_test;
@@ -17,10 +17,11 @@ struct passage {
 };
 
 struct retrieval_options {
-    unsigned max_passages;   /* 0 = 20 */
-    size_t token_budget;     /* of all texts together; 0 = 6000 */
-    unsigned max_per_file;   /* 0 = 4 */
-    struct span near_path;   /* a file the question is about (filePath): its passages first; may be empty */
+    unsigned max_passages; /* 0 = 20 */
+    size_t token_budget;   /* of all texts together; 0 = 6000 */
+    unsigned max_per_file; /* 0 = 4 */
+    struct span
+        near_path; /* a file the question is about (filePath): its passages first; may be empty */
 };
 
 struct passages {

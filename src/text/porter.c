@@ -111,7 +111,10 @@ struct rule {
     uint8_t len;
     char suffix[8], to[4];
 };
-#define RULE(k, s, t) {k, sizeof(s) - 1, s, t}
+#define RULE(k, s, t)          \
+    {                          \
+        k, sizeof(s) - 1, s, t \
+    }
 
 static const struct rule step2_rules[] = {
     RULE('a', "ational", "ate"), RULE('a', "tional", "tion"), RULE('c', "enci", "ence"),

@@ -26,7 +26,8 @@ static bool is_digit(char c)
 static struct span word_before(struct span s, size_t end)
 {
     size_t i = end;
-    while (i > 0 && end - i < 24 && (is_alpha(s.ptr[i - 1]) || is_digit(s.ptr[i - 1]) || s.ptr[i - 1] == '.'))
+    while (i > 0 && end - i < 24 &&
+           (is_alpha(s.ptr[i - 1]) || is_digit(s.ptr[i - 1]) || s.ptr[i - 1] == '.'))
         i--;
     return span_of(s.ptr + i, end - i);
 }
@@ -34,9 +35,10 @@ static struct span word_before(struct span s, size_t end)
 /* "e.g.", "Dr.", "J.": the dot at s[dot] belongs to the word. */
 static bool is_abbreviation(struct span s, size_t dot)
 {
-    static const char *const list[] = {"e.g", "i.e", "cf",  "vs",  "etc", "dr",  "mr",   "mrs", "ms",
-                                       "prof", "st", "fig", "figs", "no", "vol", "pp",  "ed",  "eds",
-                                       "al",  "inc", "ltd", "approx", "resp", "sec", "eq", "ref", "viz"};
+    static const char *const list[] = {"e.g",    "i.e",  "cf",   "vs",  "etc", "dr",   "mr",
+                                       "mrs",    "ms",   "prof", "st",  "fig", "figs", "no",
+                                       "vol",    "pp",   "ed",   "eds", "al",  "inc",  "ltd",
+                                       "approx", "resp", "sec",  "eq",  "ref", "viz"};
     struct span word = word_before(s, dot);
     if (word.len == 1 && word.ptr[0] >= 'A' && word.ptr[0] <= 'Z')
         return true; /* an initial; "I." alone is rare enough */
@@ -64,7 +66,8 @@ static size_t list_marker(struct span s, size_t i)
     size_t n = 0;
     while (n < 3 && is_digit(byte_at(s, i + n)))
         n++;
-    if (n > 0 && (byte_at(s, i + n) == '.' || byte_at(s, i + n) == ')') && byte_at(s, i + n + 1) == ' ')
+    if (n > 0 && (byte_at(s, i + n) == '.' || byte_at(s, i + n) == ')') &&
+        byte_at(s, i + n + 1) == ' ')
         return n + 2;
     return 0;
 }
@@ -122,8 +125,8 @@ static size_t end_at_cjk_mark(struct span s, size_t i)
     if (s.len - i < 3)
         return 0;
     const char *p = s.ptr + i;
-    if (memcmp(p, "\xe3\x80\x82", 3) && memcmp(p, "\xef\xbc\x81", 3) && memcmp(p, "\xef\xbc\x9f", 3) &&
-        memcmp(p, "\xef\xbd\xa1", 3))
+    if (memcmp(p, "\xe3\x80\x82", 3) && memcmp(p, "\xef\xbc\x81", 3) &&
+        memcmp(p, "\xef\xbc\x9f", 3) && memcmp(p, "\xef\xbd\xa1", 3))
         return 0;
     return skip_closers(s, i + 3);
 }

@@ -19,7 +19,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static size_t make_segment(uint8_t *ret)
 {
-    static const char text[] = "int alpha(int beta) { return beta; }\nvoid gamma(void) { alpha(1); }\nbeta alpha beta\n";
+    static const char text[] =
+        "int alpha(int beta) { return beta; }\nvoid gamma(void) { alpha(1); }\nbeta alpha beta\n";
     char dir[] = "/tmp/headwater-fuzz-XXXXXX", path[64];
     BUG_ON(!mkdtemp(dir));
     snprintf(path, sizeof path, "%s/s", dir);
@@ -28,11 +29,19 @@ static size_t make_segment(uint8_t *ret)
     BUG_ON(index_builder_new(path, &o, &b, NULL) < 0);
     for (char name[] = "a.c"; name[0] < 'f'; name[0]++) {
         struct index_chunk_in chunks[] = {
-            {.start_line = 1, .end_line = 1, .start = 0, .len = 37, .symbol = SPAN_LIT("alpha"), .symbol_kind = SPAN_LIT("function")},
+            {.start_line = 1,
+             .end_line = 1,
+             .start = 0,
+             .len = 37,
+             .symbol = SPAN_LIT("alpha"),
+             .symbol_kind = SPAN_LIT("function")},
             {.start_line = 2, .end_line = 2, .start = 37, .len = 31, .symbol = SPAN_LIT("gamma")},
             {.start_line = 3, .end_line = 3, .start = 68, .len = sizeof text - 1 - 68},
         };
-        struct index_file_in in = {.path = span_str(name), .text = span_of(text, sizeof text - 1), .chunks = chunks, .chunk_count = 3};
+        struct index_file_in in = {.path = span_str(name),
+                                   .text = span_of(text, sizeof text - 1),
+                                   .chunks = chunks,
+                                   .chunk_count = 3};
         BUG_ON(index_builder_add(b, &in, NULL) < 0);
     }
     BUG_ON(index_builder_finish(b, NULL) < 0);
@@ -84,6 +93,7 @@ static void use(struct index *ix)
     (void)!index_search_exhaustive(ix, q, hits, 32);
     (void)!index_search_file(ix, q, 1, hits, 32);
     (void)index_idf(ix, SPAN_LIT("alpha"));
+    (void)sum;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -67,7 +67,8 @@ void made_done(struct made *m)
         abort(); /* something was left behind */
 }
 
-static int add_file(const struct made *m, struct index_builder *b, unsigned f, uint32_t *chunk, struct err *err)
+static int add_file(const struct made *m, struct index_builder *b, unsigned f, uint32_t *chunk,
+                    struct err *err)
 {
     struct index_chunk_in chunks[8];
     char text[16384] = "", path[48];
@@ -84,8 +85,14 @@ static int add_file(const struct made *m, struct index_builder *b, unsigned f, u
         len += size;
     }
     snprintf(path, sizeof path, "dir%u/wbq%u.c", f % 3, f);
-    struct index_file_in in = {.path = span_str(path), .language = SPAN_LIT("c"), .text = span_of(text, len),
-                               .size = len, .mtime_ns = f, .is_test = f % 5 == 0, .chunks = chunks, .chunk_count = n};
+    struct index_file_in in = {.path = span_str(path),
+                               .language = SPAN_LIT("c"),
+                               .text = span_of(text, len),
+                               .size = len,
+                               .mtime_ns = f,
+                               .is_test = f % 5 == 0,
+                               .chunks = chunks,
+                               .chunk_count = n};
     return index_builder_add(b, &in, err);
 }
 

@@ -10,7 +10,7 @@ struct made {
     uint64_t seed;
     /* what was indexed, for oracles */
     uint32_t chunks, chunk_file[MADE_CHUNKS_MAX];
-    char *texts[MADE_CHUNKS_MAX];     /* owned */
+    char *texts[MADE_CHUNKS_MAX]; /* owned */
     char symbols[MADE_CHUNKS_MAX][32];
     char paths[MADE_CHUNKS_MAX][48];
 };

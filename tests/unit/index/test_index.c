@@ -34,7 +34,8 @@ static void stored_files_and_chunks_come_back(void **state)
     struct index_file_view f;
     for (uint32_t i = 0; i < m.chunks; i++) {
         assert_true(index_chunk(ix, i, &c));
-        assert_true(span_is(c.text, m.texts[i]) && span_is(c.symbol, m.symbols[i]) && span_is(c.path, m.paths[i]));
+        assert_true(span_is(c.text, m.texts[i]) && span_is(c.symbol, m.symbols[i]) &&
+                    span_is(c.path, m.paths[i]));
         assert_true(span_is(c.language, "c") && span_is(c.symbol_kind, "function"));
         assert_int_equal(c.file, m.chunk_file[i]);
         assert_true(index_file_by_path(ix, span_str(m.paths[i]), &f));
@@ -109,7 +110,8 @@ static double bm25(double tf, double length, double average, double total, doubl
 /* Adds one term's share to the scores of all chunks. */
 static void add_oracle(const struct made *m, const char *term, double *scores)
 {
-    static double tf[MADE_CHUNKS_MAX], len[MADE_CHUNKS_MAX], file_tf[MADE_CHUNKS_MAX], file_len[MADE_CHUNKS_MAX];
+    static double tf[MADE_CHUNKS_MAX], len[MADE_CHUNKS_MAX], file_tf[MADE_CHUNKS_MAX],
+        file_len[MADE_CHUNKS_MAX];
     double chunks_with = 0, files_with = 0, total = 0;
     memset(file_tf, 0, sizeof file_tf);
     memset(file_len, 0, sizeof file_len);
@@ -152,7 +154,8 @@ static void scores_are_bm25_with_fields_and_file_context(void **state)
     assert_true(n > 20);
     assert_int_equal(n, expected);
     for (int h = 0; h < n; h++)
-        assert_true(fabs((double)hits[h].score - three[hits[h].chunk]) < 1e-4 * (1 + three[hits[h].chunk]));
+        assert_true(fabs((double)hits[h].score - three[hits[h].chunk]) <
+                    1e-4 * (1 + three[hits[h].chunk]));
     index_unref(ix);
     made_done(&m);
 }
@@ -262,7 +265,8 @@ static void chunks_outside_their_file_are_refused(void **state)
     struct index_builder *b;
     assert_int_equal(index_builder_new(path, &o, &b, &err), 0);
     struct index_chunk_in bad = {.start = 2, .len = 3};
-    struct index_file_in in = {.path = SPAN_LIT("a"), .text = SPAN_LIT("abcd"), .chunks = &bad, .chunk_count = 1};
+    struct index_file_in in = {
+        .path = SPAN_LIT("a"), .text = SPAN_LIT("abcd"), .chunks = &bad, .chunk_count = 1};
     assert_int_equal(index_builder_add(b, &in, &err), -ERR_INVALID);
     bad.len = 2;
     assert_int_equal(index_builder_add(b, &in, &err), 0);

@@ -10,8 +10,20 @@ static void utf8_refuses_what_rfc_3629_refuses(void **state)
 {
     (void)state;
     static const char *const bad[] = {
-        "\x80", "\xc0\xaf", "\xc1\xbf", "\xe0\x80\x80", "\xed\xa0\x80", "\xf0\x80\x80\x80", "\xf4\x90\x80\x80",
-        "\xf5\x80\x80\x80", "\xff", "\xc3", "\xe2\x82", "\xf0\x9f\x98", "\xc3\x28", "long enough ascii \xe2\x28\xa1",
+        "\x80",
+        "\xc0\xaf",
+        "\xc1\xbf",
+        "\xe0\x80\x80",
+        "\xed\xa0\x80",
+        "\xf0\x80\x80\x80",
+        "\xf4\x90\x80\x80",
+        "\xf5\x80\x80\x80",
+        "\xff",
+        "\xc3",
+        "\xe2\x82",
+        "\xf0\x9f\x98",
+        "\xc3\x28",
+        "long enough ascii \xe2\x28\xa1",
     };
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         assert_false(utf8_is_valid(span_str(bad[i])));
@@ -50,13 +62,17 @@ static void utf8_folds_and_classifies(void **state)
         uint32_t cp, folded;
         enum utf8_class class;
     } rows[] = {
-        {'A', 'a', UTF8_LETTER},        {'z', 'z', UTF8_LETTER},          {'7', '7', UTF8_DIGIT},
-        {'\n', '\n', UTF8_SPACE},       {'_', '_', UTF8_PUNCT},           {0xc9, 'e', UTF8_LETTER},
-        {0x141, 'l', UTF8_LETTER},      {0x3a3, 0x3c3, UTF8_LETTER},      {0x3c2, 0x3c3, UTF8_LETTER},
-        {0x416, 0x436, UTF8_LETTER},    {0xa0, 0xa0, UTF8_SPACE},         {0x3000, 0x3000, UTF8_SPACE},
-        {0x4e2d, 0x4e2d, UTF8_IDEOGRAPH}, {0xac00, 0xac00, UTF8_IDEOGRAPH}, {0x3042, 0x3042, UTF8_IDEOGRAPH},
-        {0x3002, 0x3002, UTF8_PUNCT},   {0x1f600, 0x1f600, UTF8_PUNCT},   {0x2014, 0x2014, UTF8_PUNCT},
-        {0x665, 0x665, UTF8_DIGIT},     {0x10ffff, 0x10ffff, UTF8_PUNCT}, {0x1ea4, 'a', UTF8_LETTER},
+        {'A', 'a', UTF8_LETTER},          {'z', 'z', UTF8_LETTER},
+        {'7', '7', UTF8_DIGIT},           {'\n', '\n', UTF8_SPACE},
+        {'_', '_', UTF8_PUNCT},           {0xc9, 'e', UTF8_LETTER},
+        {0x141, 'l', UTF8_LETTER},        {0x3a3, 0x3c3, UTF8_LETTER},
+        {0x3c2, 0x3c3, UTF8_LETTER},      {0x416, 0x436, UTF8_LETTER},
+        {0xa0, 0xa0, UTF8_SPACE},         {0x3000, 0x3000, UTF8_SPACE},
+        {0x4e2d, 0x4e2d, UTF8_IDEOGRAPH}, {0xac00, 0xac00, UTF8_IDEOGRAPH},
+        {0x3042, 0x3042, UTF8_IDEOGRAPH}, {0x3002, 0x3002, UTF8_PUNCT},
+        {0x1f600, 0x1f600, UTF8_PUNCT},   {0x2014, 0x2014, UTF8_PUNCT},
+        {0x665, 0x665, UTF8_DIGIT},       {0x10ffff, 0x10ffff, UTF8_PUNCT},
+        {0x1ea4, 'a', UTF8_LETTER},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         assert_int_equal(utf8_fold(rows[i].cp), rows[i].folded);
@@ -80,7 +96,8 @@ static void lines_count_from_one(void **state)
     assert_true(span_is(lines_slice(t, 4, 4), "last"));
     assert_true(span_is(lines_slice(t, 3, UINT32_MAX), "\nlast"));
     assert_true(span_is(lines_slice(t, 1, UINT32_MAX), "a\nbb\n\nlast"));
-    assert_int_equal(lines_slice(t, 0, 2).len + lines_slice(t, 5, 9).len + lines_slice(t, 3, 2).len, 0);
+    assert_int_equal(lines_slice(t, 0, 2).len + lines_slice(t, 5, 9).len + lines_slice(t, 3, 2).len,
+                     0);
 }
 
 static const struct {
@@ -88,14 +105,16 @@ static const struct {
 } sentence_rows[] = {
     {"One. Two! Three?", "One.|Two!|Three?"},
     {"Dr. Who met J. Smith. They left.", "Dr. Who met J. Smith.|They left."},
-    {"See e.g. Figure 3.14 in file.c for more. Done", "See e.g. Figure 3.14 in file.c for more.|Done"},
+    {"See e.g. Figure 3.14 in file.c for more. Done",
+     "See e.g. Figure 3.14 in file.c for more.|Done"},
     {"Call `a. B` now. Next.", "Call `a. B` now.|Next."},
     {"Visit https://x.example/a.b?c=d now. Ok.", "Visit https://x.example/a.b?c=d now.|Ok."},
     {"Para one\nstill one\n\nPara two", "Para one\nstill one|Para two"},
     {"- item one\n- item two\n1. third. More", "- item one|- item two|1. third.|More"},
     {"\"Quoted.\" Then. (In brackets.) End", "\"Quoted.\"|Then.|(In brackets.)|End"},
     {"Wait... what?! Yes.", "Wait...|what?!|Yes."},
-    {"apples, pears, etc. Then more. A. B. Smith came.", "apples, pears, etc.|Then more.|A. B. Smith came."},
+    {"apples, pears, etc. Then more. A. B. Smith came.",
+     "apples, pears, etc.|Then more.|A. B. Smith came."},
     {"你好。世界！好", "你好。|世界！|好"},
     {"  \n \t ", ""},
     {"......x", "......x"},
@@ -124,14 +143,17 @@ static void tokens_follow_known_counts(void **state)
     assert_int_equal(tokens_estimate(SPAN_NULL), 0);
     assert_int_equal(tokens_estimate(SPAN_LIT("hello world")), 2);
     assert_int_equal(tokens_estimate(SPAN_LIT("12345")), 2);
-    assert_in_range(tokens_estimate(SPAN_LIT("The quick brown fox jumps over the lazy dog.")), 9, 11);
-    assert_in_range(tokens_estimate(SPAN_LIT("for (int i = 0; i < n; i++)\n    sum += a[i];\n")), 18, 27);
+    assert_in_range(tokens_estimate(SPAN_LIT("The quick brown fox jumps over the lazy dog.")), 9,
+                    11);
+    assert_in_range(tokens_estimate(SPAN_LIT("for (int i = 0; i < n; i++)\n    sum += a[i];\n")),
+                    18, 27);
 }
 
 static void tokens_cut_never_exceeds_and_loses_little(void **state)
 {
     (void)state;
-    struct span t = SPAN_LIT("def fooBarBaz(x):\n    return 漢字 + \"naïve\" * 123456 # 😀 internationalization\n\n\n  end");
+    struct span t = SPAN_LIT("def fooBarBaz(x):\n    return 漢字 + \"naïve\" * 123456 # 😀 "
+                             "internationalization\n\n\n  end");
     size_t all = tokens_estimate(t), before = 0;
     for (size_t max = 0; max <= all + 2; max++) {
         struct span s = tokens_cut(t, max);
