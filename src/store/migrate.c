@@ -41,14 +41,14 @@ static const char *const migrations[] = {
 };
 
 /* What the file is: our schema's version, 0 for an empty file; anything else is refused untouched. */
-static int identify(struct conn *c, int64_t *ret_version, struct err *err)
+static int identify(struct sqlconn *c, int64_t *ret_version, struct err *err)
 {
     int64_t application = 0, version = 0, tables = 0;
-    int r = conn_number(c, "PRAGMA application_id", &application, err);
+    int r = sqlconn_number(c, "PRAGMA application_id", &application, err);
     if (!r)
-        r = conn_number(c, "PRAGMA user_version", &version, err);
+        r = sqlconn_number(c, "PRAGMA user_version", &version, err);
     if (!r)
-        r = conn_number(c, "SELECT count(*) FROM sqlite_schema", &tables, err);
+        r = sqlconn_number(c, "SELECT count(*) FROM sqlite_schema", &tables, err);
     if (r)
         return r;
     bool is_new = application == 0 && version == 0 && tables == 0;
@@ -69,16 +69,16 @@ static int identify(struct conn *c, int64_t *ret_version, struct err *err)
 }
 
 /* Where WAL is impossible (some network file systems) SQLite answers with another mode instead of an error. */
-static int use_wal(struct conn *c, struct err *err)
+static int use_wal(struct sqlconn *c, struct err *err)
 {
     char mode[16];
-    int r = conn_exec(c,
+    int r = sqlconn_exec(c,
                       "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
                       "PRAGMA foreign_keys = ON; PRAGMA secure_delete = FAST;"
                       "PRAGMA journal_size_limit = 67108864",
                       err);
     if (!r)
-        r = conn_word(c, "PRAGMA journal_mode", mode, sizeof mode, err);
+        r = sqlconn_word(c, "PRAGMA journal_mode", mode, sizeof mode, err);
     if (!r && strcmp(mode, "wal") != 0) {
         r = err_set(err, ERR_IO, "'%s' lies on a file system without shared memory maps", c->path);
         err_hint(err, "put the data directory on a local disk");
@@ -86,24 +86,24 @@ static int use_wal(struct conn *c, struct err *err)
     return r;
 }
 
-static int migrate_to(struct conn *c, int64_t version, struct err *err)
+static int migrate_to(struct sqlconn *c, int64_t version, struct err *err)
 {
     char mark[128];
     snprintf(mark, sizeof mark, "PRAGMA application_id = %d; PRAGMA user_version = %lld; COMMIT",
              APPLICATION_ID, (long long)version);
-    int r = conn_exec(c, "BEGIN IMMEDIATE", err);
+    int r = sqlconn_exec(c, "BEGIN IMMEDIATE", err);
     if (!r)
-        r = conn_exec(c, migrations[version - 1], err);
+        r = sqlconn_exec(c, migrations[version - 1], err);
     if (!r)
-        r = conn_exec(c, mark, err);
+        r = sqlconn_exec(c, mark, err);
     if (r) {
-        conn_rollback(c);
+        sqlconn_rollback(c);
         err_prefix(err, "cannot bring the database to schema %lld", (long long)version);
     }
     return r;
 }
 
-int migrate(struct conn *c, struct err *err)
+int migrate(struct sqlconn *c, struct err *err)
 {
     int64_t version = 0;
     int r = identify(c, &version, err);

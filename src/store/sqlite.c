@@ -14,7 +14,7 @@
 
 /* ---- writing ---- */
 
-static int run_sql(struct conn *c, enum sql which, struct err *err)
+static int run_sql(struct sqlconn *c, enum sql which, struct err *err)
 {
     struct query q CLEANUP(query_done) = query_start(c, which, err);
     return query_run(&q);
@@ -30,7 +30,7 @@ static void run_alone(struct sqlite_store *s, struct write_op *op)
     if (!op->result)
         op->result = run_sql(&s->writer, SQL_COMMIT, op->err);
     if (op->result)
-        conn_rollback(&s->writer);
+        sqlconn_rollback(&s->writer);
 }
 
 /* 0 when the transaction goes on, also when the operation failed; else it is lost. */
@@ -60,7 +60,7 @@ static int run_group(struct sqlite_store *s, struct write_op *ops)
     if (!r)
         r = run_sql(&s->writer, SQL_COMMIT, NULL);
     if (r)
-        conn_rollback(&s->writer);
+        sqlconn_rollback(&s->writer);
     return r;
 }
 
@@ -82,7 +82,7 @@ static void note_trouble(struct sqlite_store *s, int result)
 static void sqlite_commit(void *ctx, struct write_op *ops)
 {
     struct sqlite_store *s = ctx;
-    conn_rollback(&s->writer); /* normally nothing to do */
+    sqlconn_rollback(&s->writer); /* normally nothing to do */
     if (!ops->next) {
         run_alone(s, ops);
         return; /* its caller is told; it may be no more than a name that is taken */
@@ -106,7 +106,7 @@ static void sqlite_commit(void *ctx, struct write_op *ops)
 /* ---- reading ---- */
 
 /* An unused slot, marked used; NULL when there is none. */
-static struct conn *claim_slot(struct sqlite_store *s)
+static struct sqlconn *claim_slot(struct sqlite_store *s)
 {
     for (size_t i = 0; i < SQLITE_READERS_MAX; i++) {
         if (s->is_used[i])
@@ -117,16 +117,16 @@ static struct conn *claim_slot(struct sqlite_store *s)
     return NULL;
 }
 
-int reader_take(struct sqlite_store *s, struct conn **ret, struct err *err)
+int reader_take(struct sqlite_store *s, struct sqlconn **ret, struct err *err)
 {
-    struct conn *c;
+    struct sqlconn *c;
     lock_enter(&s->lock);
     while (!(c = s->free_readers) && !(c = claim_slot(s)))
         cond_wait(&s->returned, &s->lock);
     if (c == s->free_readers)
         s->free_readers = c->next;
     lock_leave(&s->lock);
-    int r = c->db ? 0 : conn_open(c, s->path, false, &s->is_suspect, err);
+    int r = c->db ? 0 : sqlconn_open(c, s->path, false, &s->is_suspect, err);
     if (r) {
         lock_enter(&s->lock);
         s->is_used[c - s->readers] = false;
@@ -138,7 +138,7 @@ int reader_take(struct sqlite_store *s, struct conn **ret, struct err *err)
     return 0;
 }
 
-void reader_give(struct sqlite_store *s, struct conn *c)
+void reader_give(struct sqlite_store *s, struct sqlconn *c)
 {
     lock_enter(&s->lock);
     c->next = s->free_readers;
@@ -153,10 +153,10 @@ void reader_give(struct sqlite_store *s, struct conn *c)
  * Cheap whatever the size: the header, the schema, and a path from the root to a leaf of each tree. SQLite itself compares
  * the file's length with its header's. The whole file is read only when damage was seen in the last run.
  */
-static int check(struct conn *c, bool is_suspect, struct err *err)
+static int check(struct sqlconn *c, bool is_suspect, struct err *err)
 {
     char verdict[256] = "ok";
-    int r = conn_exec(c,
+    int r = sqlconn_exec(c,
                       "SELECT * FROM source LIMIT 1; SELECT * FROM skipped LIMIT 1;"
                       "SELECT max(n) FROM stream; SELECT max(id) FROM stream;"
                       "SELECT max(closed_ms) FROM stream WHERE is_closed = 1;"
@@ -164,7 +164,7 @@ static int check(struct conn *c, bool is_suspect, struct err *err)
                       "SELECT max(rowid) FROM block; SELECT max(stream) FROM block",
                       err);
     if (!r && is_suspect)
-        r = conn_word(c, "PRAGMA quick_check(1)", verdict, sizeof verdict, err);
+        r = sqlconn_word(c, "PRAGMA quick_check(1)", verdict, sizeof verdict, err);
     if (!r && strcmp(verdict, "ok") != 0)
         r = err_set(err, ERR_CORRUPT, "database '%s': %s", c->path, verdict);
     return r;
@@ -180,14 +180,14 @@ static int open_database(struct sqlite_store *s, struct err *err)
     char mark[PATH_MAX];
     int r = suspect_path(s, mark, err);
     if (!r)
-        r = conn_open(&s->writer, s->path, true, &s->is_suspect, err);
+        r = sqlconn_open(&s->writer, s->path, true, &s->is_suspect, err);
     if (!r)
         r = migrate(&s->writer, err);
     bool is_suspect = !r && access(mark, F_OK) == 0;
     if (!r)
         r = check(&s->writer, is_suspect, err);
     if (r)
-        conn_close(&s->writer);
+        sqlconn_close(&s->writer);
     else if (is_suspect)
         (void)unlink(mark); /* left behind it only costs another check */
     return r;
@@ -268,8 +268,8 @@ static void leave_mark(struct sqlite_store *s)
 static void free_store(struct sqlite_store *s)
 {
     for (size_t i = 0; i < SQLITE_READERS_MAX; i++)
-        conn_close(&s->readers[i]);
-    conn_close(&s->writer);
+        sqlconn_close(&s->readers[i]);
+    sqlconn_close(&s->writer);
     if (atomic_load(&s->is_suspect))
         leave_mark(s);
     if (s->lock_fd >= 0)

@@ -1,6 +1,6 @@
 #pragma once
 /*
- * The SQLite backend, inside: one connection (struct conn) used by one thread at a time, its statements by name, and
+ * The SQLite backend, inside: one connection (struct sqlconn) used by one thread at a time, its statements by name, and
  * struct query, one run of a statement. Every failure of SQLite becomes an ERR_ code with a message here.
  */
 #include "store/store_priv.h"
@@ -41,26 +41,26 @@ enum sql {
     SQL_COUNT
 };
 
-struct conn {
+struct sqlconn {
     sqlite3 *db;                    /* owned; NULL = closed */
     sqlite3_stmt *stmts[SQL_COUNT]; /* owned; prepared on first use */
     const char *path;               /* borrowed from the store */
     _Atomic bool *is_suspect;       /* borrowed: set when SQLite reports damage */
-    struct conn *next;              /* free list's */
+    struct sqlconn *next;              /* free list's */
 };
 
 /* Opens the file; a reader's connection cannot write. On failure the connection is closed again. */
-int conn_open(struct conn *c, const char *path, bool is_writer, _Atomic bool *is_suspect,
+int sqlconn_open(struct sqlconn *c, const char *path, bool is_writer, _Atomic bool *is_suspect,
               struct err *err) MUST_CHECK;
-void conn_close(struct conn *c); /* fine when closed */
+void sqlconn_close(struct sqlconn *c); /* fine when closed */
 /* Runs the statements of a text, ignoring rows. */
-int conn_exec(struct conn *c, const char *sql, struct err *err) MUST_CHECK;
+int sqlconn_exec(struct sqlconn *c, const char *sql, struct err *err) MUST_CHECK;
 /* The one number that a statement yields; 0 when no row. */
-int conn_number(struct conn *c, const char *sql, int64_t *ret, struct err *err) MUST_CHECK;
+int sqlconn_number(struct sqlconn *c, const char *sql, int64_t *ret, struct err *err) MUST_CHECK;
 /* The same for a word; "" when no row. */
-int conn_word(struct conn *c, const char *sql, char *ret, size_t size, struct err *err) MUST_CHECK;
+int sqlconn_word(struct sqlconn *c, const char *sql, char *ret, size_t size, struct err *err) MUST_CHECK;
 /* Ends a transaction without its changes, also one that SQLite has ended already. Cannot fail. */
-void conn_rollback(struct conn *c);
+void sqlconn_rollback(struct sqlconn *c);
 
 /*
  * One run of a statement; errors are sticky, so binds need no check:
@@ -69,12 +69,12 @@ void conn_rollback(struct conn *c);
  *   while ((r = query_step(&q)) > 0) …            1 = a row, 0 = the end, negative = failed
  */
 struct query {
-    struct conn *c;
+    struct sqlconn *c;
     sqlite3_stmt *stmt;
     struct err *err;
     int result;
 };
-struct query query_start(struct conn *c, enum sql which, struct err *err) MUST_CHECK;
+struct query query_start(struct sqlconn *c, enum sql which, struct err *err) MUST_CHECK;
 void query_text(struct query *q, int at, const char *s); /* borrowed until query_done; NULL = "" */
 void query_blob(struct query *q, int at, struct span s); /* borrowed until query_done */
 void query_int(struct query *q, int at, int64_t v);
@@ -92,21 +92,21 @@ void query_done(struct query *q);
  * Refuses what is not ours (-ERR_UNSUPPORTED: another program's database, or a newer schema), then brings the schema up
  * to date, one transaction a migration. -ERR_CORRUPT when the file is damaged.
  */
-int migrate(struct conn *c, struct err *err) MUST_CHECK;
+int migrate(struct sqlconn *c, struct err *err) MUST_CHECK;
 
 struct sqlite_store {
     struct store base; /* first */
     char dir[PATH_MAX], path[PATH_MAX], note[PATH_MAX + 256];
     int lock_fd;
-    struct conn writer; /* the writer thread's, and the next */
+    struct sqlconn writer; /* the writer thread's, and the next */
     bool is_troubled;   /* the last group failed: said once, not a group */
     _Atomic bool is_suspect;
 
     struct lock lock; /* guards the readers below */
     struct cond returned;
-    struct conn readers[SQLITE_READERS_MAX];
+    struct sqlconn readers[SQLITE_READERS_MAX];
     bool is_used[SQLITE_READERS_MAX]; /* open, or being opened by the thread that took it */
-    struct conn *free_readers;
+    struct sqlconn *free_readers;
 };
 
 static inline struct sqlite_store *sqlite_of(struct store *s)
@@ -115,8 +115,8 @@ static inline struct sqlite_store *sqlite_of(struct store *s)
 }
 
 /* A reader's connection, waiting for one when all are out; give it back. */
-int reader_take(struct sqlite_store *s, struct conn **ret, struct err *err) MUST_CHECK;
-void reader_give(struct sqlite_store *s, struct conn *c);
+int reader_take(struct sqlite_store *s, struct sqlconn **ret, struct err *err) MUST_CHECK;
+void reader_give(struct sqlite_store *s, struct sqlconn *c);
 
 /* dir.c: the data directory. */
 int dir_make(const char *dir, struct err *err) MUST_CHECK;

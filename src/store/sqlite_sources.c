@@ -11,7 +11,7 @@ struct source_op { /* one of the three writes; borrowed from the waiting caller 
     size_t count;
 };
 
-static int source_exists(struct conn *c, const char *tenant, const char *id, struct err *err)
+static int source_exists(struct sqlconn *c, const char *tenant, const char *id, struct err *err)
 {
     struct query q CLEANUP(query_done) = query_start(c, SQL_SOURCE_EXISTS, err);
     query_text(&q, 1, tenant);
@@ -127,7 +127,7 @@ static int one_source(struct store *base, enum sql which, const char *tenant, co
                       struct store_source *ret, struct err *err)
 {
     struct sqlite_store *s = sqlite_of(base);
-    struct conn *c;
+    struct sqlconn *c;
     int r = reader_take(s, &c, err);
     if (r)
         return r;
@@ -156,7 +156,7 @@ int sqlite_source_find(struct store *s, const char *tenant, const char *name_or_
     return one_source(s, SQL_SOURCE_FIND, tenant, name_or_location, ret, err);
 }
 
-static int list_sources(struct conn *c, const char *tenant, struct store_source **ret,
+static int list_sources(struct sqlconn *c, const char *tenant, struct store_source **ret,
                         size_t *ret_count, struct err *err)
 {
     struct store_source *items = NULL;
@@ -187,7 +187,7 @@ int sqlite_source_list(struct store *base, const char *tenant, struct store_sour
                        size_t *ret_count, struct err *err)
 {
     struct sqlite_store *s = sqlite_of(base);
-    struct conn *c;
+    struct sqlconn *c;
     int r = reader_take(s, &c, err);
     if (r)
         return r;
@@ -230,7 +230,7 @@ int sqlite_skipped_list(struct store *base, const char *tenant, const char *sour
                         struct err *err)
 {
     struct sqlite_store *s = sqlite_of(base);
-    struct conn *c;
+    struct sqlconn *c;
     int r = reader_take(s, &c, err);
     if (r)
         return r;

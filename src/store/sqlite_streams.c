@@ -3,7 +3,7 @@
 
 /* ---- writes ---- */
 
-static int put_stream(struct conn *c, const struct store_stream *st, struct err *err)
+static int put_stream(struct sqlconn *c, const struct store_stream *st, struct err *err)
 {
     struct query q CLEANUP(query_done) = query_start(c, SQL_STREAM_PUT, err);
     query_text(&q, 1, st->id);
@@ -19,7 +19,7 @@ static int put_stream(struct conn *c, const struct store_stream *st, struct err 
     return r ? r : query_changes(&q) ? 0 : store_stream_foreign(st->id, err);
 }
 
-static int stream_key(struct conn *c, const char *id, int64_t *ret, struct err *err)
+static int stream_key(struct sqlconn *c, const char *id, int64_t *ret, struct err *err)
 {
     struct query q CLEANUP(query_done) = query_start(c, SQL_STREAM_KEY, err);
     query_text(&q, 1, id);
@@ -29,7 +29,7 @@ static int stream_key(struct conn *c, const char *id, int64_t *ret, struct err *
     return r < 0 ? r : r ? 0 : store_stream_missing(id, err);
 }
 
-static int put_block(struct conn *c, const struct store_block *b, struct err *err)
+static int put_block(struct sqlconn *c, const struct store_block *b, struct err *err)
 {
     int64_t key = 0;
     int r = stream_key(c, b->stream_id, &key, err);
@@ -107,7 +107,7 @@ int sqlite_stream_get(struct store *base, const char *tenant, const char *id,
                       struct store_stream *ret, struct err *err)
 {
     struct sqlite_store *s = sqlite_of(base);
-    struct conn *c;
+    struct sqlconn *c;
     int r = reader_take(s, &c, err);
     if (r)
         return r;
@@ -125,7 +125,7 @@ int sqlite_stream_get(struct store *base, const char *tenant, const char *id,
 }
 
 /* 1 = found, 0 = no such block, negative = failed. */
-static int find_block(struct conn *c, enum sql which, const char *stream_id, uint64_t seq,
+static int find_block(struct sqlconn *c, enum sql which, const char *stream_id, uint64_t seq,
                       char **ret_bytes, size_t *ret_len, uint64_t *ret_first, struct err *err)
 {
     struct query q CLEANUP(query_done) = query_start(c, which, err);
@@ -147,7 +147,7 @@ int sqlite_block_get(struct store *base, const char *stream_id, uint64_t seq, ch
                      size_t *ret_len, uint64_t *ret_first, struct err *err)
 {
     struct sqlite_store *s = sqlite_of(base);
-    struct conn *c;
+    struct sqlconn *c;
     int r = reader_take(s, &c, err);
     if (r)
         return r;
@@ -158,7 +158,7 @@ int sqlite_block_get(struct store *base, const char *stream_id, uint64_t seq, ch
     return r < 0 ? r : r ? 0 : store_block_missing(stream_id, seq, err);
 }
 
-static int list_unfinished(struct conn *c, struct store_stream **ret, size_t *ret_count,
+static int list_unfinished(struct sqlconn *c, struct store_stream **ret, size_t *ret_count,
                            struct err *err)
 {
     struct store_stream *items = NULL;
@@ -187,7 +187,7 @@ int sqlite_streams_unfinished(struct store *base, struct store_stream **ret, siz
                               struct err *err)
 {
     struct sqlite_store *s = sqlite_of(base);
-    struct conn *c;
+    struct sqlconn *c;
     int r = reader_take(s, &c, err);
     if (r)
         return r;

@@ -90,7 +90,7 @@ static enum err_code code_of(int rc, int extended)
     }
 }
 
-static int fail(struct conn *c, int rc, int extended, struct err *err)
+static int fail(struct sqlconn *c, int rc, int extended, struct err *err)
 {
     enum err_code code = code_of(rc & 0xff, extended);
     const char *why = c->db && sqlite3_extended_errcode(c->db) == extended ? sqlite3_errmsg(c->db)
@@ -111,13 +111,13 @@ static int fail(struct conn *c, int rc, int extended, struct err *err)
     return r;
 }
 
-static int fail_now(struct conn *c, int rc, struct err *err)
+static int fail_now(struct sqlconn *c, int rc, struct err *err)
 {
     return fail(c, rc, c->db ? sqlite3_extended_errcode(c->db) : rc, err);
 }
 
 /* The only call of sqlite3_step: 1 = a row, 0 = the end, negative = failed. */
-static int step(struct conn *c, sqlite3_stmt *stmt, struct err *err)
+static int step(struct sqlconn *c, sqlite3_stmt *stmt, struct err *err)
 {
     if (fault_hit(FAULT_SQL))
         return fail(c, SQLITE_IOERR, SQLITE_IOERR, err);
@@ -129,10 +129,10 @@ static int step(struct conn *c, sqlite3_stmt *stmt, struct err *err)
 
 /* ---- connection ---- */
 
-int conn_open(struct conn *c, const char *path, bool is_writer, _Atomic bool *is_suspect,
+int sqlconn_open(struct sqlconn *c, const char *path, bool is_writer, _Atomic bool *is_suspect,
               struct err *err)
 {
-    *c = (struct conn){.path = path, .is_suspect = is_suspect};
+    *c = (struct sqlconn){.path = path, .is_suspect = is_suspect};
     int flags = is_writer ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY;
     int rc =
         sqlite3_open_v2(path, &c->db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, NULL);
@@ -144,16 +144,16 @@ int conn_open(struct conn *c, const char *path, bool is_writer, _Atomic bool *is
         sqlite3_db_config(c->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
         char sql[64];
         snprintf(sql, sizeof sql, "PRAGMA mmap_size = %d", SQLITE_MMAP_BYTES);
-        r = conn_exec(c, sql, err);
+        r = sqlconn_exec(c, sql, err);
     }
     if (!r)
-        r = conn_exec(c, "PRAGMA temp_store = MEMORY; PRAGMA cell_size_check = ON", err);
+        r = sqlconn_exec(c, "PRAGMA temp_store = MEMORY; PRAGMA cell_size_check = ON", err);
     if (r)
-        conn_close(c);
+        sqlconn_close(c);
     return r;
 }
 
-void conn_close(struct conn *c)
+void sqlconn_close(struct sqlconn *c)
 {
     for (size_t i = 0; i < SQL_COUNT; i++) {
         sqlite3_finalize(c->stmts[i]);
@@ -164,7 +164,7 @@ void conn_close(struct conn *c)
     c->db = NULL;
 }
 
-int conn_exec(struct conn *c, const char *sql, struct err *err)
+int sqlconn_exec(struct sqlconn *c, const char *sql, struct err *err)
 {
     int r = 0;
     while (!r && *sql) {
@@ -182,7 +182,7 @@ int conn_exec(struct conn *c, const char *sql, struct err *err)
     return r;
 }
 
-int conn_number(struct conn *c, const char *sql, int64_t *ret, struct err *err)
+int sqlconn_number(struct sqlconn *c, const char *sql, int64_t *ret, struct err *err)
 {
     sqlite3_stmt *stmt = NULL;
     int rc = sqlite3_prepare_v2(c->db, sql, -1, &stmt, NULL);
@@ -195,7 +195,7 @@ int conn_number(struct conn *c, const char *sql, int64_t *ret, struct err *err)
     return r < 0 ? r : 0;
 }
 
-int conn_word(struct conn *c, const char *sql, char *ret, size_t size, struct err *err)
+int sqlconn_word(struct sqlconn *c, const char *sql, char *ret, size_t size, struct err *err)
 {
     struct query q = {.c = c, .err = err};
     int rc = sqlite3_prepare_v2(c->db, sql, -1, &q.stmt, NULL);
@@ -209,7 +209,7 @@ int conn_word(struct conn *c, const char *sql, char *ret, size_t size, struct er
     return r < 0 ? r : 0;
 }
 
-void conn_rollback(struct conn *c)
+void sqlconn_rollback(struct sqlconn *c)
 {
     /* past fault injection: SQLite rolls back even when it reports an error, and the next BEGIN would tell */
     if (!sqlite3_get_autocommit(c->db))
@@ -218,7 +218,7 @@ void conn_rollback(struct conn *c)
 
 /* ---- query ---- */
 
-struct query query_start(struct conn *c, enum sql which, struct err *err)
+struct query query_start(struct sqlconn *c, enum sql which, struct err *err)
 {
     struct query q = {.c = c, .err = err};
     if (!c->stmts[which]) {
