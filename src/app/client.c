@@ -38,7 +38,6 @@ struct transfer {
     struct curl_slist *headers; /* owned */
     struct follow *follow;      /* borrowed; NULL for a plain request */
     struct buf body;
-    char stream_id[CLIENT_STREAM_ID_MAX];
     bool is_event_stream;
     bool is_finished;
     CURLcode result;
@@ -62,7 +61,7 @@ struct follow {
 
 /* ---- opening ---- */
 
-static bool answers(const char *path)
+bool client_socket_answers(const char *path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     size_t n = strlen(path);
@@ -102,7 +101,7 @@ static int find_server(struct client *c, const struct options *o, struct err *er
     c->socket = buf_detach(&path);
     if (!c->socket)
         return err_set(err, ERR_TOO_LARGE, "the path of the data directory is too long");
-    if (answers(c->socket))
+    if (client_socket_answers(c->socket))
         return 0;
     struct runtime_options ro = {.options = o, .serve = false};
     int r = runtime_start(&ro, &c->runtime, err);
@@ -159,12 +158,21 @@ void client_close(struct client *c)
     mem_free(c);
 }
 
-unsigned client_interrupts(const struct client *c)
-{
-    return c->interrupts;
-}
-
 /* ---- one transfer ---- */
+
+/* Takes the id that the server named, if it can stand in a path. */
+static void take_stream_id(struct follow *f, struct span id)
+{
+    if (!f || !id.len || id.len >= sizeof f->end->stream_id)
+        return;
+    for (size_t i = 0; i < id.len; i++) {
+        char c = id.ptr[i], low = (char)(c | 0x20);
+        if (!(low >= 'a' && low <= 'z') && !(c >= '0' && c <= '9') && c != '-' && c != '_')
+            return;
+    }
+    memcpy(f->end->stream_id, id.ptr, id.len);
+    f->end->stream_id[id.len] = 0;
+}
 
 static size_t on_header(char *ptr, size_t size, size_t count, void *ctx)
 {
@@ -177,12 +185,8 @@ static size_t on_header(char *ptr, size_t size, size_t count, void *ctx)
     struct span value = span_trim(span_skip(line, (size_t)colon + 1));
     if (span_eq_nocase(name, SPAN_LIT("content-type")))
         t->is_event_stream = span_starts(value, SPAN_LIT("text/event-stream"));
-    if (span_eq_nocase(name, SPAN_LIT("x-stream-id")) && value.len < sizeof t->stream_id) {
-        memcpy(t->stream_id, value.ptr, value.len);
-        t->stream_id[value.len] = 0;
-        if (t->follow)
-            memcpy(t->follow->end->stream_id, t->stream_id, sizeof t->stream_id);
-    }
+    if (span_eq_nocase(name, SPAN_LIT("x-stream-id")))
+        take_stream_id(t->follow, value);
     return line.len;
 }
 
@@ -435,16 +439,6 @@ static void send_stop(struct follow *f, struct transfer *stop)
     f->end->was_stopped = true;
 }
 
-static bool is_safe_id(const char *id)
-{
-    for (; *id; id++) {
-        char low = (char)(*id | 0x20);
-        if (!(low >= 'a' && low <= 'z') && !(*id >= '0' && *id <= '9') && *id != '-' && *id != '_')
-            return false;
-    }
-    return true;
-}
-
 /* Drives one connection to its end. 0 or -ERR_CANCELLED. */
 static int run_connection(struct follow *f, struct transfer *t, struct transfer *stop)
 {
@@ -464,11 +458,9 @@ static int run_connection(struct follow *f, struct transfer *t, struct transfer 
 static void take_accepted(struct follow *f, const struct transfer *t)
 {
     json_t *body = json_read(buf_span(&t->body), NULL, NULL);
-    const char *id = json_str(body, "stream_id", NULL);
-    if (id)
-        copy_text(f->end->stream_id, sizeof f->end->stream_id, id);
+    take_stream_id(f, span_str(json_str(body, "stream_id", "")));
     json_decref(body);
-    f->progressed = f->progressed || id;
+    f->progressed = f->progressed || f->end->stream_id[0];
 }
 
 /* What one connection came to: 1 to connect again, 0 when the stream is at its end, or an error. */
@@ -485,7 +477,7 @@ static int judge_connection(struct follow *f, struct transfer *t)
                        "%s: an event of the server is larger than %u bytes", f->what, SSE_READ_MAX);
     bool is_passing =
         status == 0 || status == 429 || status == 502 || status == 503 || status == 504;
-    bool has_begun = f->end->stream_id[0] && is_safe_id(f->end->stream_id);
+    bool has_begun = f->end->stream_id[0];
     if (status >= 300 && !(has_begun && is_passing))
         return client_problem(status, buf_span(&t->body), f->what, f->err);
     if (status == 202)
@@ -493,7 +485,7 @@ static int judge_connection(struct follow *f, struct transfer *t)
     else if (status && t->result == CURLE_OK && !t->is_event_stream && status < 300)
         return err_set(f->err, ERR_UPSTREAM,
                        "%s: the server does not answer with a stream of events", f->what);
-    if (f->end->stream_id[0] && is_safe_id(f->end->stream_id))
+    if (f->end->stream_id[0])
         return 1;
     /* Never posted twice: the work may have begun. */
     return connection_failed(f->client, f->what,

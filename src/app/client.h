@@ -26,8 +26,8 @@ struct client;
 int client_open(const struct options *o, struct client **ret, struct err *err) MUST_CHECK;
 /* Also stops a server that client_open started. */
 void client_close(struct client *c);
-/* SIGINTs so far. */
-unsigned client_interrupts(const struct client *c);
+/* True when something accepts connections on that socket file. */
+bool client_socket_answers(const char *path);
 
 /*
  * One request. *ret is the body (json_decref). A status of 400 or more is an error made from the problem

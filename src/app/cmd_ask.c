@@ -5,7 +5,6 @@
 #include "base/limits.h"
 #include "base/mem.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #define CITATIONS_MAX_COUNT 4096u
@@ -89,17 +88,6 @@ static int print_text_end(struct ask *a)
     return r < 0 ? r : print_sources(a);
 }
 
-static void put_copy(struct json_writer *w, const json_t *value)
-{
-    char *text = value ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
-    if (text)
-        jw_raw(w, span_str(text));
-    else
-        jw_null(w);
-    w->out->failed = w->out->failed || (value && !text);
-    mem_free(text);
-}
-
 static int print_json(struct ask *a, const struct client_end *end)
 {
     struct buf out = BUF_INIT(4 * LIMIT_HTTP_BODY);
@@ -122,7 +110,7 @@ static int print_json(struct ask *a, const struct client_end *end)
     }
     jw_end_arr(&w);
     jw_key(&w, "usage");
-    put_copy(&w, a->usage);
+    put_json(&w, a->usage);
     jw_kstr(&w, "provider", end->provider);
     jw_kstr(&w, "stream_id", end->stream_id);
     jw_end_obj(&w);

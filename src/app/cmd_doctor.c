@@ -2,6 +2,7 @@
  * headwater doctor: looks at this machine with the eyes of a server that is about to start, without starting
  * one. Each check adds one line; a check that cannot be made says so instead of guessing.
  */
+#include "app/client.h"
 #include "app/cmd_util.h"
 #include "app/options.h"
 #include "base/limits.h"
@@ -122,20 +123,6 @@ static bool is_locked(const char *path)
     return held;
 }
 
-static bool socket_answers(const char *path)
-{
-    struct sockaddr_un a = {.sun_family = AF_UNIX};
-    size_t n = strlen(path);
-    if (n >= sizeof a.sun_path)
-        return false;
-    memcpy(a.sun_path, path, n);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool is_open = fd >= 0 && connect(fd, (const struct sockaddr *)&a, sizeof a) == 0;
-    if (fd >= 0)
-        close(fd);
-    return is_open;
-}
-
 static void check_socket(struct doctor *d)
 {
     char lock[4200], path[4200];
@@ -143,7 +130,7 @@ static void check_socket(struct doctor *d)
     snprintf(path, sizeof path, "%s/headwater.sock", option_str(d->o, OPT_DATA));
     size_t max = sizeof((struct sockaddr_un *)0)->sun_path - 1;
     d->is_held = is_locked(lock);
-    d->is_serving = socket_answers(path);
+    d->is_serving = client_socket_answers(path);
     if (strlen(path) > max)
         report(d, STATE_FAIL, "socket", "name a shorter directory with --data DIR",
                "%s: longer than the %zu bytes a socket's path may have", path, max);

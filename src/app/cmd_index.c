@@ -8,7 +8,6 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define SKIPPED_PAGE_COUNT 500
@@ -116,15 +115,6 @@ static void put_summary(struct buf *out, const json_t *row, uint64_t took_ms)
     buf_printf(out, ", in %.1f s\n", (double)took_ms / 1000);
 }
 
-static void put_object(struct json_writer *w, const json_t *value)
-{
-    char *text = json_dumps(value, JSON_COMPACT);
-    if (text)
-        jw_raw(w, span_str(text));
-    w->out->failed = w->out->failed || !text;
-    mem_free(text);
-}
-
 static int put_report(struct indexing *x, const json_t *row, uint64_t took_ms, struct buf *out)
 {
     bool is_json = option_bool(x->o, OPT_JSON), has_report = option_bool(x->o, OPT_REPORT);
@@ -139,7 +129,7 @@ static int put_report(struct indexing *x, const json_t *row, uint64_t took_ms, s
     }
     jw_obj(&w);
     jw_key(&w, "source");
-    put_object(&w, row);
+    put_json(&w, row);
     if (has_report) {
         jw_key(&w, "skipped");
         jw_arr(&w);

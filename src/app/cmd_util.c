@@ -20,6 +20,17 @@ int exit_code_of(int result)
     return result < 0 ? EXIT_FAILED : EXIT_OK;
 }
 
+void put_json(struct json_writer *w, const json_t *value)
+{
+    char *text = value ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+    if (text)
+        jw_raw(w, span_str(text));
+    else
+        jw_null(w);
+    w->out->failed = w->out->failed || (value && !text);
+    mem_free(text);
+}
+
 void put_citation(struct buf *out, const char *path, int64_t start, int64_t end)
 {
     buf_puts(out, path);

@@ -139,6 +139,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif scenario == "noid":
             self.begin_stream(None)
             self.send_events(ANSWER[:3])
+        elif scenario == "hostile":
+            self.begin_stream("../x")
+            self.send_events(ANSWER[:3])
         elif scenario == "failing":
             self.begin_stream()
             self.send_events(ANSWER[:3] + [
@@ -169,6 +172,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def search(self, body):
         if body["query"] == "none":
             self.reply(200, {"hits": [], "note": "no word of the query occurs"})
+        elif body["query"] == "hang":
+            self.server.closing.wait(40)
         elif body["query"] == "notjson":
             self.reply(200, b"oops")
         else:

@@ -43,8 +43,16 @@ class Case(unittest.TestCase):
         return out, err
 
     def start_it(self, *words, **more):
-        return subprocess.Popen([PROGRAM, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0,
+        p = subprocess.Popen([PROGRAM, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0,
                                 env=self.env, cwd=self.dir.name, **more)
+        self.addCleanup(self.end, p)
+        return p
+
+    @staticmethod
+    def end(p):
+        if p.poll() is None:
+            p.kill()
+            p.communicate()
 
     def posts(self, path):
         return [r for r in self.server.requests if r[:2] == ("POST", path)]
@@ -153,6 +161,10 @@ class Resume(Case):
         self.run_it("ask", "noid", "where?", code=1)
         self.assertEqual(len(self.posts("/v1/answers")), 1)
 
+    def test_a_stream_id_that_leads_elsewhere_is_not_followed(self):
+        self.run_it("ask", "hostile", "where?", code=1)
+        self.assertEqual([r[:2] for r in self.server.requests], [("POST", "/v1/answers")])
+
 
 class Memory(Case):
     def test_a_command_without_memory_does_all_of_its_work_or_fails_aloud(self):
@@ -198,6 +210,30 @@ class Interrupt(Case):
         p.communicate(timeout=30)
         self.assertEqual(p.returncode, 130)
         self.assertLess(time.monotonic() - began, 5)
+
+
+    def test_ends_a_plain_request_at_once(self):
+        p = self.start_it("search", "demo", "hang")
+        deadline = time.monotonic() + 20
+        while not self.posts("/v1/search") and time.monotonic() < deadline:
+            time.sleep(0.01)
+        p.send_signal(signal.SIGINT)
+        _, err = p.communicate(timeout=20)
+        self.assertEqual((p.returncode, err), (130, b"headwater: cannot search: interrupted\n"))
+
+    def test_twice_does_not_wait_for_a_server_of_its_own(self):
+        log = os.path.join(self.dir.name, "log")
+        socket_path = os.path.join(self.data, "headwater.sock")
+        self.env.update(FAKE_RUNTIME_LOG=log, FAKE_RUNTIME_SOCKET=socket_path, HEADWATER_DATA=self.dir.name)
+        p = self.start_it("ask", "deaf", "where?", "-q")
+        self.wait_for_text(p)
+        p.send_signal(signal.SIGINT)
+        self.assertTrue(self.server.stopped.wait(10))
+        p.send_signal(signal.SIGINT)
+        p.communicate(timeout=30)
+        self.assertEqual(p.returncode, 130)
+        with open(log) as f:
+            self.assertEqual(f.read(), "start\n")
 
 
 class Index(Case):
@@ -294,6 +330,7 @@ class Program(Case):
             log = os.path.join(self.dir.name, "log")
             env = {**self.env, "FAKE_RUNTIME_LOG": log, "FAKE_RUNTIME_SOCKET": "x"}
             p = subprocess.Popen([PROGRAM, "serve"], env=env, stderr=subprocess.PIPE)
+            self.addCleanup(self.end, p)
             deadline = time.monotonic() + 20
             while not os.path.exists(log) and time.monotonic() < deadline:
                 time.sleep(0.01)

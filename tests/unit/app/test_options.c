@@ -460,7 +460,7 @@ static void suggestions_are_near_or_none(void **state)
         const char *typed, *expect;
     } rows[] = {
         {"srve", "serve"},    {"sevre", "serve"}, {"searhc", "search"}, {"comp", "completion"},
-        {"doctro", "doctor"}, {"xyzzy", NULL},    {"q", NULL},         {"hlep", "help"}};
+        {"doctro", "doctor"}, {"xyzzy", NULL},    {"q", NULL},          {"hlep", "help"}};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct suggest s = suggest_for(span_str(rows[i].typed));
         for (int c = 0; c < CMD_COUNT; c++)
