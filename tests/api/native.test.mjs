@@ -11,7 +11,7 @@ const TREE = {
   ".gitignore": "secret.txt\nout/\n",
   "secret.txt": "hidden words\n",
   "out/gen.py": "generated = 1\n",
-  "image.bin": Buffer.from([0, 1, 2, 3, 0, 255]),
+  "photo.dat": Buffer.from([0, 1, 2, 3, 0, 255]),
 };
 let server, repo;
 before(async () => {
@@ -45,7 +45,7 @@ test("what was left out is listed with its reason", async () => {
   const { skipped, total } = (await server.http("GET", "/v1/sources/particles/skipped")).json;
   const reason = (p) => skipped.find((s) => s.path.startsWith(p))?.reason || "";
   assert.ok(total >= 3);
-  assert.match(reason("image.bin"), /binary/i);
+  assert.match(reason("photo.dat"), /binary/i);
   assert.match(reason("secret.txt"), /ignore/i);
 });
 
@@ -119,7 +119,7 @@ test("the command line alone: ask, ask --json, search, sources, index --report",
   const sources = await cli(["sources", "--json", "--data", data]);
   assert.equal(sources.json.sources.length, 1);
   const report = await cli(["index", repo, "--report", "--data", data]);
-  assert.match(report.stdout + report.stderr, /image\.bin/);
+  assert.match(report.stdout + report.stderr, /photo\.dat/);
 });
 
 test("wrong command lines end with 2 and a hint, failures with 1", async () => {
