@@ -2,7 +2,8 @@
  * Measures index and search on this machine (not part of the build; see the command at the end).
  *
  *   bench_search eval PACK…            one line of JSON a pack
- *   bench_search tree OUT CHUNKS DIR…  indexes files below DIR (over again until there are CHUNKS chunks), then searches
+ *   bench_search tree OUT CHUNKS DIR…  indexes files below DIR (over again until there are CHUNKS
+ *                                      chunks), then searches
  *
  * ninja -C build && gcc -O2 -std=gnu17 -D_GNU_SOURCE -Isrc bench/bench_search.c -o /tmp/bench_search \
  *   build/src/retrieval/libretrieval.a build/src/index/libindex.a build/src/text/libtext.a \
@@ -49,6 +50,20 @@ static void add_text(const char *path, struct span text)
     while (at < text.len && n < sizeof chunks / sizeof *chunks) {
         size_t end = at;
         uint32_t lines = 0;
+#ifdef ONE_CHUNK_FILES /* as many files as chunks: the most the first step of a search has to do */
+        if (n == 1) {
+            struct index_file_in one = {.path = span_str(name),
+                                        .text = span_of(text.ptr + chunks[0].start, chunks[0].len),
+                                        .chunks = chunks,
+                                        .chunk_count = 1};
+            struct err e1;
+            chunks[0].start = 0;
+            if (index_builder_add(bench.builder, &one, &e1) < 0)
+                fail(&e1);
+            bench.chunks++;
+            n = 0;
+        }
+#endif
         while (end < text.len && lines < CHUNK_LINES && end - at < 8000) {
             const char *nl = memchr(text.ptr + end, '\n', text.len - end);
             end = nl ? (size_t)(nl - text.ptr) + 1 : text.len;

@@ -30,6 +30,7 @@ struct index_builder {
     char last_language_text[SEG_LANGUAGE_MAX], last_kind_text[SEG_SYMBOL_KIND_MAX];
     size_t last_language_len, last_kind_len;
     uint32_t chunk_terms, weight; /* of what is being analysed */
+    bool is_published;            /* the partial file has its final name */
     bool is_broken;               /* an add failed: finish must not publish */
 };
 
@@ -92,8 +93,8 @@ void index_builder_free(struct index_builder *b)
 {
     if (!b)
         return;
-    if (b->partial && b->sections[SEG_TEXT].fd > 0)
-        unlink(b->partial); /* after finish it has its final name, and this finds nothing */
+    if (b->partial && b->sections[SEG_TEXT].fd > 0 && !b->is_published)
+        unlink(b->partial);
     for (int i = 0; i < SEG_SECTIONS; i++)
         section_done(&b->sections[i]);
     runs_done(&b->runs);
@@ -332,6 +333,7 @@ static int publish(struct index_builder *b)
 {
     if (rename(b->partial, b->path) < 0)
         return -errno;
+    b->is_published = true;
     char *copy = mem_strdup(b->path);
     int dir = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     mem_free(copy);

@@ -25,6 +25,9 @@ struct index {
 /* Term number or UINT32_MAX. */
 uint32_t index_find_term(const struct index *ix, struct span term);
 
-/* Scores every chunk with any query term by the same arithmetic, without pruning: the oracle of index_search. */
+/*
+ * Scores every chunk with any query term by the same arithmetic, without pruning: the oracle of
+ * index_search.
+ */
 int index_search_exhaustive(const struct index *ix, struct span query, struct index_hit *ret,
                             unsigned k) MUST_CHECK;

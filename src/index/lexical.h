@@ -1,12 +1,14 @@
 #pragma once
 /*
- * The lexical index of one source: an immutable file ("segment") that holds file contents, chunks and an inverted
- * index with BM25 (k1 1.2, b 0.75), written once, memory-mapped and verified on open.
- * Build: one thread, memory bounded by index_build_options.memory_bytes (spills runs to disk and merges them).
+ * The lexical index of one source: an immutable file ("segment") that holds file contents, chunks
+ * and an inverted index with BM25 (k1 1.2, b 0.75), written once, memory-mapped and verified on open.
+ * Build: one thread, memory bounded by index_build_options.memory_bytes (spills runs to disk and
+ * merges them) but for 4 bytes a chunk and 20 a file.
  * Search: any thread, on a snapshot held by reference. Synchronous: workers only, not loops.
  *
- * Fields: terms of the chunk's text count once, of its symbol four times more (headings of prose: once more), of its
- * path three times (once, as the text does not hold it, and twice more).
+ * Fields: terms of the chunk's text count once, of its symbol four times more (under
+ * ANALYZER_PROSE: once more), of its path three times (once, as the text does not hold it, and twice
+ * more).
  * File context: a chunk's score + 0.5 × its whole file's own BM25 score.
  */
 #include "base/err.h"
@@ -52,7 +54,10 @@ void index_builder_free(struct index_builder *b); /* removes what was not finish
 
 struct index; /* an open segment, shared by reference */
 
-/* -ERR_NOT_FOUND, -ERR_CORRUPT (named section), -ERR_IO. The whole file is verified by checksum once, at open. */
+/*
+ * -ERR_NOT_FOUND, -ERR_CORRUPT (named section), -ERR_IO. The whole file is verified by checksum
+ * once, at open.
+ */
 int index_open(const char *path, struct index **ret, struct err *err) MUST_CHECK;
 struct index *index_ref(struct index *ix);
 void index_unref(struct index *ix);
@@ -92,12 +97,16 @@ struct index_hit {
     float score;
 };
 /*
- * Best k chunks (k <= 1000) for the text, by descending score, ties by ascending chunk id: deterministic.
+ * Best k chunks (k <= 1000) for the text, by descending score, ties by ascending chunk id:
+ * deterministic. A k above is cut; at most LIMIT_QUERY_TERMS_COUNT different terms are looked at.
  * Returns how many, or -ERR_NO_MEMORY. A query without any known term has no hits.
  */
 int index_search(const struct index *ix, struct span query, struct index_hit *ret,
                  unsigned k) MUST_CHECK;
-/* The same for the chunks of one file only; chunks without any query term are hits too when the file has one. */
+/*
+ * The same for the chunks of one file only; chunks without any query term are hits too when the
+ * file has one.
+ */
 int index_search_file(const struct index *ix, struct span query, uint32_t file,
                       struct index_hit *ret, unsigned k) MUST_CHECK;
 /* How much each query term contributed to one chunk's score, for --explain. */

@@ -1,6 +1,7 @@
 /*
- * Merges the spilled runs, which are in term order, into the TERM_STRINGS, TERMS, ENTRIES and LISTS sections. A term's
- * postings of run n come before those of run n + 1, so that files stay in order without sorting.
+ * Merges the spilled runs, which are in term order, into the TERM_STRINGS, TERMS, ENTRIES and LISTS
+ * sections. A term's postings of run n come before those of run n + 1, so that files stay in order
+ * without sorting.
  */
 #include "index/build_priv.h"
 

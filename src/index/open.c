@@ -142,7 +142,10 @@ static bool paths_are_sound(const struct index *ix)
     return true;
 }
 
-/* Ranges of every term follow each other; what the entries name exists. Lists are checked where they are decoded. */
+/*
+ * Ranges of every term follow each other; what the entries name exists. Lists are checked where
+ * they are decoded.
+ */
 static bool terms_are_sound(struct index *ix)
 {
     uint64_t count = section_len(ix, SEG_TERMS) / sizeof *ix->terms;

@@ -207,7 +207,10 @@ static bool append_bytes(struct runs *r, struct term_slot *s, const uint8_t *p, 
     return true;
 }
 
-/* One term's postings in the file that ends: file delta, file tf, chunks, then (chunk delta, tf) each. */
+/*
+ * One term's postings in the file that ends: file delta, file tf, chunks, then (chunk delta, tf)
+ * each.
+ */
 static bool encode_file(struct runs *r, struct term_slot *s, uint32_t file)
 {
     const struct file_posting *all = (const struct file_posting *)(const void *)r->postings.ptr;

@@ -1,8 +1,9 @@
 /*
- * Search in two steps. First, per query term and in file order, every file with the term gets the term's share of the
- * file's own score (exact) and an upper bound of what the term can add to any chunk of the file. Then files
- * are scored chunk by chunk from the best bound down, until no file left can reach the k-th hit: the result
- * equals that of scoring everything, because bounds never lie below a score.
+ * Search in two steps. First, per query term and in file order, every file with the term gets the
+ * term's share of the file's own score (exact) and an upper bound of what the term can add to any
+ * chunk of the file. Then files are scored chunk by chunk from the best bound down, until no file
+ * left can reach the k-th hit: the result equals that of scoring everything, because bounds never
+ * lie below a score.
  */
 #include "index/index_priv.h"
 
@@ -192,7 +193,10 @@ static float chunk_part(const struct index *ix, const struct query_term *t, uint
            seg_tf_part((float)tf, seg_norm(ix->chunks[chunk].terms_count, ix->average));
 }
 
-/* Adds the term's share to scores[0..chunk_count) of the file; a list that does not decode just ends. */
+/*
+ * Adds the term's share to scores[0..chunk_count) of the file; a list that does not decode just
+ * ends.
+ */
 static void add_chunk_scores(const struct index *ix, const struct query_term *t,
                              const struct seg_entry *e, float *scores)
 {

@@ -1,13 +1,15 @@
 #pragma once
 /*
- * The segment file. Little-endian, fixed records, every section on a 16-byte border with its own CRC-32C:
+ * The segment file. Little-endian, fixed records, every section on a 16-byte border with its own
+ * CRC-32C:
  *
- *   header (4096 bytes, own CRC) | TEXT | STRINGS | FILES | CHUNKS | PATHS | TERM_STRINGS | TERMS | ENTRIES | LISTS
+ *   header (4096 bytes, own CRC) | TEXT | STRINGS | FILES | CHUNKS | PATHS
+ *   | TERM_STRINGS | TERMS | ENTRIES | LISTS
  *
- * Postings have two levels, because a chunk's score contains its file's: a term has one `entry` a file, in file
- * order, of fixed size so that it can be found by binary search and used in place; an entry holds the term's
- * weight in the file, an upper bound of its weight in any chunk of the file (what pruning needs), and either
- * the one chunk it occurs in or where in LISTS its chunks are.
+ * Postings have two levels, because a chunk's score contains its file's: a term has one `entry` a
+ * file, in file order, of fixed size so that it can be found by binary search and used in place; an
+ * entry holds the term's weight in the file, an upper bound of its weight in any chunk of the file
+ * (what pruning needs), and either the one chunk it occurs in or where in LISTS its chunks are.
  */
 #include "base/span.h"
 #include "text/analyze.h"

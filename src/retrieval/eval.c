@@ -32,7 +32,7 @@ struct eval_file { /* documents of one path in a row */
 };
 
 struct eval {
-    char dir[64], path[96];
+    char dir[512], path[540];
     struct eval_doc *docs; /* owned, in chunk order */
     size_t docs_count, docs_cap;
     struct eval_file file;
@@ -399,7 +399,11 @@ int eval_run(const char *pack_dir, const char *run_file, unsigned depth,
 {
     struct eval e = {.depth = depth && depth < EVAL_DEPTH_MAX ? depth : EVAL_DEPTH_MAX};
     buf_init(&e.file.text, EVAL_FILE_MAX);
-    snprintf(e.dir, sizeof e.dir, "/tmp/headwater-eval-XXXXXX");
+    const char *tmp = getenv("TMPDIR");
+    tmp = tmp && *tmp ? tmp : "/tmp";
+    int n = snprintf(e.dir, sizeof e.dir, "%s/headwater-eval-XXXXXX", tmp);
+    if (n < 0 || (size_t)n >= sizeof e.dir)
+        return err_set(err, ERR_INVALID, "TMPDIR is too long");
     if (!mkdtemp(e.dir))
         return err_errno(err, errno, "cannot make a temporary directory");
     snprintf(e.path, sizeof e.path, "%s/pack.index", e.dir);

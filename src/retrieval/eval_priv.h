@@ -27,6 +27,9 @@ struct eval_scores {
 /* Lines "query <tab> document <tab> relevance"; a header line is skipped. */
 int qrels_parse(struct span text, struct qrels *ret, struct err *err) MUST_CHECK;
 void qrels_done(struct qrels *q);
-/* Adds one query's metrics to *sum; ranking in rank order without repeats. False when the query has no relevant one. */
+/*
+ * Adds one query's metrics to *sum; ranking in rank order without repeats. False when the query has
+ * no relevant one.
+ */
 bool qrels_score(const struct qrels *q, struct span query, const struct span *ranking, size_t count,
                  struct eval_scores *sum);

@@ -13,9 +13,10 @@
 #define PER_FILE_DEFAULT 4u
 #define NEAR_LEAD 2u /* chunks of the near file shown when the question names nothing in it */
 /*
- * Tests repeat the words of what they test. Measured on libuv with its tests added to the corpus: nDCG@10 of commit
- * subjects .550 → .579, of doc sentences .422 → .449. No judged target is a test there, so a smaller factor scores
- * higher still (.7: .593, .457); this one leaves a test that fits clearly better above the code.
+ * Tests repeat the words of what they test. Measured on libuv with its tests added to the corpus:
+ * nDCG@10 of commit subjects .550 → .579, of doc sentences .422 → .449. No judged target is a test
+ * there, so a smaller factor scores higher still (.7: .593, .457); this one leaves a test that fits
+ * clearly better above the code.
  */
 #define TEST_FACTOR 0.8f
 #define BUDGET_LEAST 16u /* tokens; with less left, nothing useful fits */

@@ -1,7 +1,8 @@
 #pragma once
 /*
- * Question → passages. Query-side policy over one or more index snapshots: search, fuse, de-duplicate, add
- * neighbours where a chunk is cut off, keep to a token budget. Deterministic. Synchronous: workers only.
+ * Question → passages. Query-side policy over one or more index snapshots: search, fuse,
+ * de-duplicate, add neighbours where a chunk is cut off, keep to a token budget. Deterministic.
+ * Synchronous: workers only.
  */
 #include "index/lexical.h"
 
@@ -31,9 +32,9 @@ struct passages {
 };
 
 /*
- * 0 with *ret filled (no passage: ret->note says why) or -ERR_NO_MEMORY. options may be NULL. Passages come in the
- * order of their score, those of near_path before all others. A passage never exceeds the budget: the first is
- * cut at a line's end when it must be.
+ * 0 with *ret filled (no passage: ret->note says why) or -ERR_NO_MEMORY. options may be NULL.
+ * Passages come in the order of their score, those of near_path before all others. A passage never
+ * exceeds the budget: the first is cut at a line's end when it must be.
  */
 int retrieval_search(const struct index *ix, struct span question,
                      const struct retrieval_options *options, struct passages *ret,

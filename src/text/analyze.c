@@ -133,7 +133,10 @@ static void emit_term(struct analysis *a, struct span word)
     a->emit(a->ctx, span_of(term, n), a->position);
 }
 
-/* End of the part of an identifier that starts at i: the next border of case, of letters and digits, or '_'. */
+/*
+ * End of the part of an identifier that starts at i: the next border of case, of letters and
+ * digits, or '_'.
+ */
 static size_t part_end(struct span id, size_t i)
 {
     uint8_t first = class_at(id, i);
@@ -255,6 +258,9 @@ bool analyze_looks_like_code(struct span sample)
         visible++;
         marks += strchr("(){}[]<>=;_*&|", c) != NULL;
     }
-    /* Prose with formulas and references stays below 3 %, source files of most languages are above 8 %. */
+    /*
+     * Prose with formulas and references stays below 3 %, source files of most languages are above
+     * 8 %.
+     */
     return visible > 0 && marks * 20 > visible;
 }

@@ -1,6 +1,7 @@
 /*
- * M. F. Porter, "An algorithm for suffix stripping", Program 14(3), 1980: the rules of the paper, without the
- * later changes of the author's own programs (bli, logi). As everywhere, words of one or two letters stay.
+ * M. F. Porter, "An algorithm for suffix stripping", Program 14(3), 1980: the rules of the paper,
+ * without the later changes of the author's own programs (bli, logi). As everywhere, words of one
+ * or two letters stay.
  */
 #include "text/analyze.h"
 
@@ -31,7 +32,10 @@ static bool is_consonant(const struct word *w, size_t i)
     }
 }
 
-/* m of the paper for the first n letters: the number of vowel-consonant pairs, no more than 2 counted. */
+/*
+ * m of the paper for the first n letters: the number of vowel-consonant pairs, no more than 2
+ * counted.
+ */
 static unsigned measure(const struct word *w, size_t n)
 {
     unsigned m = 0;
@@ -138,7 +142,10 @@ static const struct rule step4_rules[] = {
     RULE('u', "ous", ""),   RULE('v', "ive", ""),  RULE('z', "ize", ""),
 };
 
-/* The first rule whose suffix fits decides, whether or not its condition holds (the tables are longest first). */
+/*
+ * The first rule whose suffix fits decides, whether or not its condition holds (the tables are
+ * longest first).
+ */
 static const struct rule *match(struct word *w, const struct rule *rules, size_t count)
 {
     if (w->len < 3)

@@ -1,6 +1,7 @@
 /*
- * Byte-pair encoders first cut text into pieces (a word with the space before it, up to three digits, a run of
- * punctuation, white space) and then encode each piece on its own: common words are one token, longer ones a few.
+ * Byte-pair encoders first cut text into pieces (a word with the space before it, up to three
+ * digits, a run of punctuation, white space) and then encode each piece on its own: common words
+ * are one token, longer ones a few.
  */
 #include "text/tokens.h"
 

@@ -72,7 +72,10 @@ size_t utf8_cut(struct span s, size_t max)
 {
     if (max >= s.len)
         return s.len;
-    /* Back over continuation bytes, but not further than one sequence: broken input stays cut at max. */
+    /*
+     * Back over continuation bytes, but not further than one sequence: broken input stays cut at
+     * max.
+     */
     for (size_t back = 0; back < 4 && back <= max; back++) {
         if (((unsigned char)s.ptr[max - back] & 0xc0) != 0x80)
             return max - back;

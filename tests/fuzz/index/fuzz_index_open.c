@@ -1,7 +1,8 @@
 /*
- * Damaged segments: opening refuses them or every view and search stays inside the file. The first byte says how:
- * 0 the rest is the whole file; else a sound segment is changed by (u16 place, u8 value) triples, and for odd
- * numbers all checksums are made right again, as someone who wants to harm would.
+ * Damaged segments: opening refuses them or every view and search stays inside the file. The first
+ * byte says how: 0 the rest is the whole file; else a sound segment is changed by (u16 place, u8
+ * value) triples, and for odd numbers all checksums are made right again, as someone who wants to
+ * harm would.
  */
 #include "base/bug.h"
 #include "base/hash.h"

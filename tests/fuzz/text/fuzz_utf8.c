@@ -1,4 +1,7 @@
-/* UTF-8 and token counts on any bytes: decoding goes back to the same bytes, a cut keeps its promise. */
+/*
+ * UTF-8 and token counts on any bytes: decoding goes back to the same bytes, a cut keeps its
+ * promise.
+ */
 #include "base/bug.h"
 #include "text/tokens.h"
 #include "text/utf8.h"

@@ -1,4 +1,7 @@
-/* Promises under damage and failure: a damaged segment is refused or answers as before, a failed build publishes nothing. */
+/*
+ * Promises under damage and failure: a damaged segment is refused or answers as before, a failed
+ * build publishes nothing.
+ */
 #include "../cm.h"
 #include "base/fault.h"
 #include "index/index_priv.h"
@@ -81,7 +84,10 @@ static void truncated_and_extended_files_are_refused(void **state)
     made_done(&m);
 }
 
-/* Walks every failure of a kind: each build either succeeds or fails in words, and what was published before stays. */
+/*
+ * Walks every failure of a kind: each build either succeeds or fails in words, and what was
+ * published before stays.
+ */
 static void walk_failures(enum fault_site site, uint64_t step)
 {
     static struct made m;
