@@ -138,14 +138,19 @@ struct exchange {
     bool answered, is_chunked, in_handler;
 };
 
+/* Whole frames of ours, sent at borders between the source's; exists only while something is unsent. */
+struct ws_queue {
+    struct buf bytes;
+    size_t sent;
+};
+
 struct ws {
     struct conn *conn;
-    struct ws_callbacks callbacks;
+    const struct ws_callbacks *callbacks; /* borrowed */
     void *ctx;
     struct byte_source *source;
     struct ws_parser *parser; /* owned; while a frame or message is half there */
-    struct buf queue;         /* owned; whole frames, sent at borders of the source's */
-    size_t queue_sent;
+    struct ws_queue *queue;   /* owned or NULL */
     size_t frame_left;    /* bytes of the source's frame begun */
     uint64_t due_ping_ms; /* the next ping, or the pong */
     uint64_t bytes_acked; /* at the last look while waiting for a pong */

@@ -18,7 +18,8 @@ struct ws;       /* an open WebSocket; gone after `closed` returned */
 
 enum source_result { SOURCE_READY, SOURCE_WAIT, SOURCE_END, SOURCE_FAILED };
 /*
- * Where a connection writes from. peek returns pieces that stay valid until consume or detach; it may be asked again for
+ * Where a connection writes from. peek fills at most *count pieces (all within whole frames for a WebSocket: the last one ends a
+ * frame) and sets *count; READY means at least one byte. It returns pieces that stay valid until consume or detach; it may be asked again for
  * bytes it has already shown and that were not consumed.
  */
 struct byte_source {
@@ -68,7 +69,8 @@ struct ws_callbacks {
 };
 /*
  * 101 with the headers set by exchange_header; x is gone after. `subprotocol` (or NULL) must be one the client offered. Incoming
- * messages above max_message close with 1009.
+ * messages above max_message close with 1009. `callbacks` is borrowed and outlives the server (a static table).
+ * NULL when memory is gone: then x was answered with 503.
  */
 struct ws *exchange_upgrade(struct exchange *x, const char *subprotocol, size_t max_message,
                             const struct ws_callbacks *callbacks, void *ctx);

@@ -61,6 +61,20 @@ static void put_accept(struct buf *out, struct span key)
     buf_put(out, "\r\n", 2);
 }
 
+static struct buf *queue_of(struct ws *ws)
+{
+    if (!ws->queue && (ws->queue = mem_try(sizeof *ws->queue)))
+        buf_init(&ws->queue->bytes, QUEUE_MAX);
+    return ws->queue ? &ws->queue->bytes : NULL;
+}
+
+static void drop_queue(struct ws *ws)
+{
+    if (ws->queue)
+        buf_done(&ws->queue->bytes);
+    mem_free(take_ptr(ws->queue));
+}
+
 struct ws *exchange_upgrade(struct exchange *x, const char *subprotocol, size_t max_message,
                             const struct ws_callbacks *callbacks, void *ctx)
 {
@@ -69,18 +83,18 @@ struct ws *exchange_upgrade(struct exchange *x, const char *subprotocol, size_t 
     BUG_ON(subprotocol && !http_header_has(r, "sec-websocket-protocol", subprotocol));
     struct conn *c = x->conn;
     struct ws *ws = mem_try(sizeof *ws);
-    if (ws) {
-        buf_init(&ws->queue, QUEUE_MAX);
+    struct buf *q = ws ? queue_of(ws) : NULL;
+    if (q) {
         if (subprotocol)
             exchange_header(x, "Sec-WebSocket-Protocol", span_str(subprotocol));
-        exchange_put_head(x, 101, NULL, &ws->queue);
-        buf_puts(&ws->queue, "Upgrade: websocket\r\nConnection: Upgrade\r\n");
-        put_accept(&ws->queue, http_header_get(r, "sec-websocket-key"));
-        buf_put(&ws->queue, "\r\n", 2);
+        exchange_put_head(x, 101, NULL, q);
+        buf_puts(q, "Upgrade: websocket\r\nConnection: Upgrade\r\n");
+        put_accept(q, http_header_get(r, "sec-websocket-key"));
+        buf_put(q, "\r\n", 2);
     }
-    if (!ws || buf_failed(&ws->queue)) {
+    if (!q || buf_failed(q)) {
         if (ws)
-            buf_done(&ws->queue);
+            drop_queue(ws);
         mem_free(ws);
         buf_clear(&x->extra);
         c->close_after = true;
@@ -89,7 +103,7 @@ struct ws *exchange_upgrade(struct exchange *x, const char *subprotocol, size_t 
     }
     x->answered = true;
     ws->conn = c;
-    ws->callbacks = *callbacks;
+    ws->callbacks = callbacks;
     ws->ctx = ctx;
     ws->max_message = (uint32_t)(max_message < UINT32_MAX ? max_message : UINT32_MAX);
     ws->due_ping_ms = conn_now(c) + c->sl->server->options.ping_interval_ms;
@@ -118,16 +132,18 @@ struct loop *ws_loop(const struct ws *ws)
 
 static size_t unsent(const struct ws *ws)
 {
-    return ws->queue.len - ws->queue_sent;
+    return ws->queue ? ws->queue->bytes.len - ws->queue->sent : 0;
 }
 
 /* A whole frame into the queue or nothing. */
 static bool put_frame(struct ws *ws, int opcode, struct span a, struct span b)
 {
-    struct buf *q = &ws->queue;
-    if (ws->queue_sent > q->len / 2) {
-        buf_drop(q, ws->queue_sent);
-        ws->queue_sent = 0;
+    struct buf *q = queue_of(ws);
+    if (!q)
+        return false;
+    if (ws->queue->sent > q->len / 2) {
+        buf_drop(q, ws->queue->sent);
+        ws->queue->sent = 0;
     }
     if (!buf_reserve(q, a.len + b.len + 10)) {
         q->failed = false; /* nothing was put: what is queued stays good */
@@ -185,14 +201,14 @@ static bool save_rest(struct ws *ws)
         buf_put(&both, iov[i].iov_base, n);
         left -= n;
     }
-    buf_put_span(&both, span_skip(buf_span(&ws->queue), ws->queue_sent));
-    if (left || buf_failed(&both)) {
+    if (unsent(ws))
+        buf_put_span(&both, span_skip(buf_span(&ws->queue->bytes), ws->queue->sent));
+    if (left || buf_failed(&both) || !queue_of(ws)) {
         buf_done(&both);
         return false;
     }
-    buf_done(&ws->queue);
-    ws->queue = both;
-    ws->queue_sent = 0;
+    buf_done(&ws->queue->bytes);
+    *ws->queue = (struct ws_queue){both, 0};
     ws->frame_left = 0;
     return true;
 }
@@ -267,10 +283,9 @@ static enum fill add_source(struct ws *ws, struct iovec *iov, int *n, size_t *re
 
 static void count_sent(struct ws *ws, size_t n)
 {
-    ws->queue_sent += n;
-    if (ws->queue_sent == ws->queue.len) {
-        buf_done(&ws->queue); /* an idle connection holds no memory */
-        ws->queue_sent = 0;
+    ws->queue->sent += n;
+    if (!unsent(ws)) {
+        drop_queue(ws);
         ws->pongs_unsent = 0;
     }
 }
@@ -305,7 +320,7 @@ enum conn_write ws_write(struct ws *ws)
             return WRITE_FAILED;
         if (unsent(ws) && !ws->frame_left) {
             own = unsent(ws);
-            iov[n++] = (struct iovec){ws->queue.ptr + ws->queue_sent, own};
+            iov[n++] = (struct iovec){ws->queue->bytes.ptr + ws->queue->sent, own};
         }
         int first = n;
         enum fill f = ws->source ? add_source(ws, iov, &n, &from_source) : FILL_OK;
@@ -363,8 +378,8 @@ static void on_event(struct ws *ws, const struct ws_event *e)
     case WS_EVENT_MESSAGE:
         net_count(NET_WS_FRAMES_IN, 1);
         net_count(NET_WS_MESSAGES_IN, 1);
-        if (!ws->is_closing && ws->callbacks.message)
-            ws->callbacks.message(ws->ctx, ws, e->is_text, e->payload);
+        if (!ws->is_closing && ws->callbacks->message)
+            ws->callbacks->message(ws->ctx, ws, e->is_text, e->payload);
         break;
     case WS_EVENT_PING:
         net_count(NET_WS_FRAMES_IN, 1);
@@ -491,11 +506,11 @@ void ws_gone(struct ws *ws)
     let_go(ws, false);
     net_count(NET_WS_OPEN, -1);
     net_count(class_of(code), 1);
-    if (ws->callbacks.closed)
-        ws->callbacks.closed(ws->ctx, ws, code);
+    if (ws->callbacks->closed)
+        ws->callbacks->closed(ws->ctx, ws, code);
     if (ws->parser)
         ws_parser_done(ws->parser);
     mem_free(ws->parser);
-    buf_done(&ws->queue);
+    drop_queue(ws);
     mem_free(ws);
 }
