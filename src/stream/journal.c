@@ -241,13 +241,17 @@ int journal_put(struct journal *j, struct journal_owner *o, uint64_t key,
 
 void journal_owner_moved(struct journal *j, struct journal_owner *o, uint64_t oldest_segment)
 {
+    bool wakes = false;
     lock_enter(&j->lock);
-    if (o->oldest_segment)
-        find_segment(j, o->oldest_segment)->users--;
+    uint64_t left = o->oldest_segment;
+    if (left)
+        wakes = --find_segment(j, left)->users == 0 && left < j->segment; /* may be deleted now */
     o->oldest_segment = oldest_segment;
     if (oldest_segment)
         find_segment(j, oldest_segment)->users++;
     lock_leave(&j->lock);
+    if (wakes)
+        journal_kick(j);
 }
 
 uint64_t journal_segment(struct journal *j)

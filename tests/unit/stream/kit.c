@@ -337,6 +337,27 @@ void reader_wait(struct reader *r)
                  (unsigned long long)r->seen.last_seq);
 }
 
+struct look {
+    struct reader *r;
+    uint64_t last_seq, frames;
+};
+
+static void look_on_loop(void *arg)
+{
+    struct look *l = arg;
+    l->last_seq = l->r->seen.last_seq;
+    l->frames = l->r->seen.frames;
+}
+
+uint64_t reader_seen(struct reader *r, uint64_t *ret_frames)
+{
+    struct look l = {.r = r};
+    on_loop(r->world, look_on_loop, &l);
+    if (ret_frames)
+        *ret_frames = l.frames;
+    return l.last_seq;
+}
+
 static void stop_on_loop(void *arg)
 {
     struct reader *r = arg;

@@ -62,6 +62,7 @@ struct reader {
 };
 void reader_start(struct reader *r, struct world *w, struct stream *s, uint64_t after);
 void reader_wait(struct reader *r); /* until ended, failed or stopped by itself */
+uint64_t reader_seen(struct reader *r, uint64_t *ret_frames /* or NULL */); /* last number so far */
 void reader_stop(struct reader *r);
 
 struct stream *find_stream(struct world *w, const char *id, int *ret_result);

@@ -116,9 +116,10 @@ static void a_slow_reader_gets_merged_text(void **state)
     for (int i = 0; i < 20000; i++)
         append_text(s, "0123456789012345678901234567890123456789");
     reader_start(r, &w, s, 0); /* live, 800 KB behind: most of it is in the store by now */
-    while (r->seen.last_seq < 20001)
+    uint64_t frames;
+    while (reader_seen(r, &frames) < 20001)
         wait_ms(1);
-    assert_true(r->seen.frames < 100);
+    assert_true(frames < 100);
     stream_close(s, "stop", NULL);
     reader_wait(r);
     struct seen truth;
@@ -139,7 +140,7 @@ static void a_stream_in_memory_only_keeps_its_end(void **state)
     struct reader *live = new_reader(), *late = new_reader(), *edge = new_reader();
     reader_start(live, &w, s, 0);
     append_some(s, 0, 100);
-    while (live->seen.last_seq < stream_last_seq(s))
+    while (reader_seen(live, NULL) < stream_last_seq(s))
         wait_ms(1);
     for (int i = 0; i < 300; i++)
         append_some(s, 1000, 1100);

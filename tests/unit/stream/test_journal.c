@@ -448,7 +448,7 @@ static void a_failed_write_ends_streams_without_losing_what_was_committed(void *
     reader_start(r, &w, s, 0);
     append_text(s, "safe ");
     append_text(idle, "idle");
-    while (r->seen.last_seq < 1)
+    while (reader_seen(r, NULL) < 1)
         wait_ms(1);
     fault_arm(FAULT_WRITE, 1, 1000000);
     append_text(s, "lost");
