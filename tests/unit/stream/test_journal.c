@@ -505,7 +505,7 @@ static void try_everything(struct world *w)
 {
     struct err err;
     struct stream *s;
-    if (stream_create(w->hub, &(struct stream_new){NULL, "answer", true}, &s, &err) < 0) {
+    if (stream_create(w->hub, &(struct stream_new){.kind = "answer", .is_durable = true}, &s, &err) < 0) {
         assert_int_equal(err.code, ERR_NO_MEMORY);
         return;
     }
