@@ -3,7 +3,7 @@
 #include "base/fault.h"
 #include "base/limits.h"
 #include "chunk_check.h"
-#include "ingest/ingest.h"
+#include "ingest/walk.h"
 #include "tree.h"
 
 static struct ingest *open_tree(const struct ingest_options *o)
@@ -287,6 +287,46 @@ static void ingest_stops_at_the_depth_limit(void **state)
     tree_done(&t);
 }
 
+static void walk_stops_at_the_file_limit_and_says_so(void **state)
+{
+    (void)state;
+    struct tree t;
+    struct walk w = {0};
+    tree_init(&t);
+    struct ingest_options o = {.root = t.root};
+    for (char name[] = "a.c"; name[0] < 'g'; name[0]++)
+        tree_put(&t, name, "int x;\n");
+    assert_int_equal(walk_open(&w, &o, NULL), 0);
+    w.files_max_count = 4;
+    assert_int_equal(walk_run(&w, &o, NULL), 0);
+    assert_int_equal(w.count, 4);
+    assert_int_equal(w.skipped.count, 2);
+    assert_non_null(strstr(w.skipped.items[0].reason, "largest number of files"));
+    walk_close(&w);
+    tree_done(&t);
+}
+
+static void a_cancelled_walk_begins_again_and_is_whole(void **state)
+{
+    (void)state;
+    struct tree t;
+    struct ingest_file f;
+    struct err err;
+    _Atomic bool cancel = true;
+    tree_init(&t);
+    tree_put(&t, "a.png", "x");
+    tree_put(&t, "b.c", "int b;\n");
+    struct ingest *in = open_tree(&(struct ingest_options){.root = t.root, .cancel = &cancel});
+    assert_int_equal(ingest_next(in, &f, &err), -ERR_CANCELLED);
+    atomic_store(&cancel, false);
+    struct buf b = BUF_INIT(4096);
+    assert_int_equal(read_all(in, &b, &err), 0);
+    assert_string_equal(buf_str(&b), "b.c ");
+    buf_done(&b);
+    ingest_free(in);
+    tree_done(&t);
+}
+
 static void ingest_accepts_one_file_and_refuses_what_is_not_there(void **state)
 {
     (void)state;
@@ -503,6 +543,8 @@ int main(void)
         cmocka_unit_test(ingest_skips_what_it_may_not_read),
         cmocka_unit_test(ingest_skips_a_file_with_a_read_error),
         cmocka_unit_test(ingest_stops_at_the_depth_limit),
+        cmocka_unit_test(walk_stops_at_the_file_limit_and_says_so),
+        cmocka_unit_test(a_cancelled_walk_begins_again_and_is_whole),
         cmocka_unit_test(ingest_accepts_one_file_and_refuses_what_is_not_there),
         cmocka_unit_test(ingest_stops_when_cancelled),
         cmocka_unit_test(ingest_judges_tests_by_path),
