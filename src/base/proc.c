@@ -7,9 +7,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define POLL_STEP_MS 50
@@ -124,9 +126,30 @@ static bool drain(int *fd, struct buf *b, bool strict)
     return !strict || !buf_failed(b);
 }
 
+/*
+ * A child that ends without reading its input must not end us: the signal is held back in this thread while we
+ * write, and taken if we caused it, so that this works whether or not the program ignores SIGPIPE.
+ */
+static ssize_t write_quietly(int fd, struct span s)
+{
+    sigset_t pipe_signal, old, pending;
+    sigemptyset(&pipe_signal);
+    sigaddset(&pipe_signal, SIGPIPE);
+    sigpending(&pending);
+    pthread_sigmask(SIG_BLOCK, &pipe_signal, &old);
+    ssize_t n = write(fd, s.ptr, s.len);
+    int e = errno;
+    if (n < 0 && e == EPIPE && !sigismember(&pending, SIGPIPE))
+        while (sigtimedwait(&pipe_signal, NULL, &(struct timespec){0, 0}) < 0 && errno == EINTR)
+            ;
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    errno = e;
+    return n;
+}
+
 static void feed(struct child *c, struct span *input)
 {
-    ssize_t n = write(c->in, input->ptr, input->len);
+    ssize_t n = write_quietly(c->in, *input);
     if (n > 0)
         *input = span_skip(*input, (size_t)n);
     if ((n < 0 && errno != EAGAIN && errno != EINTR) || !input->len)

@@ -277,8 +277,10 @@ static bool judge_container(const struct language *lang, struct head *h, const s
         {"input", "class", "graphql"},
         {"exception", "class", "thrift"},
     };
+    if (has_type(t, '=', t->count))
+        return false; /* a value of that type */
     for (size_t i = 0; i + 1 < t->count; i++) {
-        if (is_type(t, i, '=') || (is_type(t, i, '(') && !is_type(t, i - 1, 'w')))
+        if (is_type(t, i, '(') && (i == 0 || !is_type(t, i - 1, 'w')))
             return false;
         for (size_t k = 0; k < ARRAY_LEN(words); k++) {
             if (!is_word(t, i, words[k].word) ||
@@ -358,7 +360,7 @@ static bool judge_keyword(const struct language *lang, struct head *h, const str
     if (in_c_family(lang) || is_lang(lang, "java csharp vala d"))
         return false;
     for (size_t i = 0; i < t->count; i++) {
-        if (is_type(t, i, '=') || is_type(t, i, '('))
+        if (is_type(t, i, '=') || (is_type(t, i, '(') && i > 0 && !is_word(t, i - 1, "pub")))
             break;
         if (is_lang(lang, "swift") && is_type(t, i, 'w') &&
             in_list(&t->items[i], "init deinit subscript")) {

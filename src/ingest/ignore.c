@@ -66,6 +66,10 @@ int ignore_add_line(struct ignore_list *l, struct span line)
     p.is_path = span_find_char(line, '/') >= 0;
     if (line.len && line.ptr[0] == '/')
         line = span_skip(line, 1);
+    /* An empty part of a path matches nothing. */
+    if (span_find(line, SPAN_LIT("//")) >= 0 || span_starts(line, SPAN_LIT("/")) ||
+        span_ends(line, SPAN_LIT("/")))
+        return 0;
     if (!line.len || line.len > LIMIT_IGNORE_PATTERN_BYTES ||
         l->count >= LIMIT_IGNORE_PATTERNS_COUNT)
         return 0;

@@ -18,7 +18,8 @@ enum chunk_kind { CHUNK_CODE, CHUNK_PROSE, CHUNK_DATA };
 
 struct ingest_chunk {
     uint32_t start_line, end_line; /* from 1, inclusive */
-    size_t start, len;             /* bytes of ingest_file.text; whole lines */
+    size_t start, len;             /* bytes of ingest_file.text; whole lines, but a line longer than
+                                      LIMIT_CHUNK_BYTES is several chunks with the same line number */
     struct span symbol;            /* "Class.method", "function", heading text, or empty */
     struct span symbol_kind;       /* "function", "class", "heading", … or empty */
     enum chunk_kind kind;

@@ -369,6 +369,8 @@ static size_t skip_inert(struct scan *s, bool *ret_is_string)
     *ret_is_string = false;
     if (c == '/' && next == '/' && (lex & LEX_SLASH))
         return line_end(s, i);
+    if (c == '<' && next == '?' && looking_at(s, i, "<?php"))
+        return i + 5;
     if (c == '/' && next == '*' && (lex & LEX_BLOCK))
         return block_comment_end(s, i);
     if (c == '#' && (lex & LEX_PREPROC) && is_line_start(s)) {

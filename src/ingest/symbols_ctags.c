@@ -41,6 +41,8 @@ static const char *full_name(struct symbols_job *job, const json_t *tag, const c
     struct buf b = BUF_INIT(LIMIT_SYMBOL_BYTES);
     bool is_outside =
         span_is(span_str(job->lang->name), "go") || span_is(span_str(job->lang->name), "cpp");
+    if (span_is(span_str(json_str(tag, "scopeKind", "")), "package"))
+        scope = "";
     if (is_outside && scope[0] &&
         (span_is(span_str(kind), "function") || span_is(span_str(kind), "method"))) {
         struct span s = span_str(scope);
@@ -123,7 +125,6 @@ int symbols_ctags(struct symbols_job *jobs, size_t count, const _Atomic bool *ca
                                        "--output-format=json",
                                        "--fields=+neZ",
                                        "--sort=no",
-                                       "--extras=-F",
                                        NULL};
     struct buf in =
         BUF_INIT(LIMIT_BATCH_BYTES + LIMIT_FILE_BYTES * 3 + (size_t)LIMIT_BATCH_FILES_COUNT * 128);

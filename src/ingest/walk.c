@@ -15,6 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define REASON_TOO_MANY "past the largest number of files of one source (1,000,000)"
+
 struct name {
     char *name; /* owned */
     size_t len;
@@ -52,6 +54,11 @@ static void close_fd(int *fd)
 static int no_memory(struct err *err)
 {
     return err_set(err, ERR_NO_MEMORY, "not enough memory to list the files");
+}
+
+static int skip(struct walker *k, struct span path, bool dir, const char *reason)
+{
+    return skip_add(&k->w->skipped, path, dir, reason);
 }
 
 static void mix(uint64_t *hash, const void *ptr, size_t len)
@@ -197,8 +204,12 @@ static int read_names(struct walker *k, int fd, struct names *ret)
     while (r == 0 && (e = readdir(d))) {
         if (span_is(span_str(e->d_name), ".") || span_is(span_str(e->d_name), ".."))
             continue;
-        if (ret->count + k->w->count >= LIMIT_WALK_FILES_COUNT)
-            break; /* reported by the caller of add_file */
+        if (ret->count >= LIMIT_WALK_FILES_COUNT) {
+            struct span path = buf_span(&k->path); /* with its '/', which skip_add puts back */
+            r = skip(k, path.len ? span_first(path, path.len - 1) : SPAN_LIT("."), true,
+                     "more names than are read of one directory (1,000,000); the rest is left out");
+            break;
+        }
         r = names_add(ret, fd, e->d_name);
     }
     closedir(d);
@@ -220,16 +231,11 @@ static bool names_have(const void *dir, const char *name)
 
 /* ---- the walk ---- */
 
-static int skip(struct walker *k, struct span path, bool dir, const char *reason)
-{
-    return skip_add(&k->w->skipped, path, dir, reason);
-}
-
 static int add_file(struct walker *k, struct span path, const struct stat *st)
 {
     struct walk *w = k->w;
-    if (w->count >= LIMIT_WALK_FILES_COUNT)
-        return skip(k, path, false, "past the largest number of files of one source (1,000,000)");
+    if (w->count >= w->files_max_count)
+        return skip(k, path, false, REASON_TOO_MANY);
     if (w->count == w->cap) {
         size_t cap = w->cap ? w->cap * 2 : 256, bytes;
         struct walk_entry *entries =
@@ -363,11 +369,6 @@ out:
     return r;
 }
 
-static bool is_single_file(const struct walk *w)
-{
-    return w->count == 1 && w->entries[0].path.len > 0;
-}
-
 static int open_parent(struct walk *w, const char *root, const struct stat *st, struct err *err)
 {
     char *real = realpath(root, NULL);
@@ -396,12 +397,14 @@ int walk_open(struct walk *w, const struct ingest_options *options, struct err *
 {
     struct stat st;
     w->root_fd = -1;
+    w->files_max_count = LIMIT_WALK_FILES_COUNT;
     if (!options->root || options->root[0] != '/')
         return err_set(err, ERR_INVALID, "the source's path '%s' is not absolute",
                        options->root ? options->root : "");
     if (stat(options->root, &st) < 0)
         return err_errno(err, errno, "cannot read '%s'", options->root);
     if (S_ISREG(st.st_mode)) {
+        w->is_file = true;
         if (access(options->root, R_OK) < 0)
             return err_errno(err, errno, "cannot read '%s'", options->root);
         return open_parent(w, options->root, &st, err);
@@ -417,8 +420,9 @@ int walk_open(struct walk *w, const struct ingest_options *options, struct err *
 int walk_run(struct walk *w, const struct ingest_options *options, struct err *err)
 {
     struct walker k = {.w = w, .o = options, .err = err, .path = BUF_INIT(LIMIT_PATH_BYTES * 2)};
-    if (is_single_file(w) || w->skipped.count)
-        return 0; /* one file: walk_open has added it */
+    if (w->is_file)
+        return 0;
+    w->count = w->skipped.count = 0; /* a walk that was cancelled begins again */
     int r = add_patterns(&k, options->excludes, &k.excludes);
     if (r == 0)
         r = add_patterns(&k, options->includes, &k.includes);

@@ -22,6 +22,8 @@ struct walk {
     struct skip_list skipped; /* owned */
     uint64_t rules_hash;      /* of every ignore file and pattern seen */
     int root_fd;              /* owned; the directory, or the directory of the one file */
+    size_t files_max_count;   /* LIMIT_WALK_FILES_COUNT, set by walk_open; a test may lower it */
+    bool is_file;             /* the root is one file, already in entries */
 };
 
 /* Opens the root. -ERR_INVALID, -ERR_NOT_FOUND, -ERR_FORBIDDEN, -ERR_IO. *w is to be zero. */
