@@ -1,3 +1,4 @@
+/* The connection: what to wait for, reading, whose turn it is, time-outs, the end. States: net_priv.h. */
 #include "net/net_priv.h"
 
 #include "base/bug.h"
@@ -174,7 +175,7 @@ ssize_t conn_send(struct conn *c, struct iovec *iov, int count)
     } while (n < 0 && errno == EINTR);
     net_count(NET_WRITES, 1);
     if (n < 0)
-        n = errno == EAGAIN || errno == ENOBUFS ? 0 : -1;
+        n = errno == EAGAIN ? 0 : -1;
     if (n > 0) {
         net_count(NET_BYTES_OUT, n);
         c->bytes_out += (uint64_t)n;
@@ -192,9 +193,9 @@ static void answer_done(struct conn *c)
     if (!c->close_after) {
         c->state = CONN_IDLE;
         conn_set_due(c, c->sl->server->options.idle_timeout_ms);
-    } else if (is_refused || c->in_len) {
-        conn_linger(
-            c); /* closing over unread bytes would reset the connection and lose the answer */
+    } else if (is_refused || !c->sl->draining) {
+        /* Closing over unread bytes would reset the connection and could lose the answer. */
+        conn_linger(c);
     } else {
         conn_close(c);
     }
@@ -223,9 +224,7 @@ static void write_answer(struct conn *c)
 
 static void write_ws(struct conn *c)
 {
-    if (c->x) { /* the request it began with */
-        exchange_free(take_ptr(c->x));
-    }
+    exchange_free(take_ptr(c->x)); /* the request it began with */
     if (after_write(c, ws_write(c->ws)))
         conn_close(c);
 }
@@ -351,9 +350,9 @@ static bool can_take_input(const struct conn *c)
 
 static void step(struct conn *c)
 {
-    if (c->state == CONN_WRITING)
+    if (c->state == CONN_WRITING && !c->is_blocked)
         write_answer(c);
-    else if (c->state == CONN_WS)
+    else if (c->state == CONN_WS && (!c->is_blocked || c->ws->is_broken))
         write_ws(c);
     if (c->state != CONN_CLOSED && c->in_len && can_take_input(c)) {
         char *in = take_ptr(c->in);
@@ -410,6 +409,8 @@ static void on_poll(uv_poll_t *p, int status, int events)
     struct conn *c = container_of(p, struct conn, poll);
     if (c->state == CONN_CLOSED)
         return;
+    if (events & UV_WRITABLE)
+        c->is_blocked = false;
     c->running = true; /* handlers called from here must not run it again */
     if (status < 0 || (events & (UV_DISCONNECT | UV_READABLE)) == UV_DISCONNECT)
         conn_close(c);

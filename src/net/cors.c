@@ -1,3 +1,4 @@
+/* The two behaviours of the DeepWiki servers: everything allowed, or a list. */
 #include "net/cors.h"
 
 #include "base/buf.h"

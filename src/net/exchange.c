@@ -44,6 +44,7 @@ void exchange_free(struct exchange *x)
 
 const struct http_request *exchange_request(const struct exchange *x)
 {
+    BUG_ON(!x->parser);
     return http_parser_request(x->parser);
 }
 
@@ -194,14 +195,10 @@ static void put_connection(struct exchange *x)
         buf_puts(&x->head, "Connection: keep-alive\r\n");
 }
 
-static bool has_no_body(const struct exchange *x, int status)
-{
-    return exchange_request(x)->method == HTTP_HEAD_ || status == 204 || status == 304;
-}
-
-static void begin_answer(struct exchange *x)
+static void begin_answer(struct exchange *x, int status)
 {
     BUG_ON(x->answered);
+    x->has_no_body = exchange_request(x)->method == HTTP_HEAD_ || status == 204 || status == 304;
     x->answered = true;
     x->conn->state = CONN_WRITING;
     x->conn->due_ms = 0;
@@ -211,7 +208,7 @@ static void begin_answer(struct exchange *x)
 static void put_reply_head(struct exchange *x, int status, const char *content_type,
                            size_t body_len)
 {
-    begin_answer(x);
+    begin_answer(x, status);
     exchange_put_head(x, status, content_type, &x->head);
     put_connection(x);
     if (status != 204 && status != 304) {
@@ -225,7 +222,7 @@ static void put_reply_head(struct exchange *x, int status, const char *content_t
 void exchange_reply(struct exchange *x, int status, const char *content_type, struct span body)
 {
     put_reply_head(x, status, content_type, body.len);
-    if (!has_no_body(x, status)) {
+    if (!x->has_no_body) {
         buf_init(&x->body, body.len + 1);
         buf_put_span(body.len <= SMALL_BODY ? &x->head : &x->body, body);
     }
@@ -236,7 +233,7 @@ void exchange_reply_buf(struct exchange *x, int status, const char *content_type
 {
     bool is_broken = buf_failed(body);
     put_reply_head(x, status, content_type, body->len);
-    if (!has_no_body(x, status)) {
+    if (!x->has_no_body) {
         x->body = *body;
         *body = BUF_INIT(body->max);
     } else {
@@ -249,7 +246,7 @@ void exchange_reply_buf(struct exchange *x, int status, const char *content_type
 void exchange_stream(struct exchange *x, int status, const char *content_type,
                      struct byte_source *src)
 {
-    begin_answer(x);
+    begin_answer(x, status);
     x->source = src;
     src->conn = x->conn;
     x->is_chunked = exchange_wants_chunks(x);
@@ -338,8 +335,7 @@ static bool add_source(struct exchange *x, struct iovec *iov, int *n, size_t *re
 {
     int count = NET_IOV_MAX - *n - 1;
     struct byte_source *src = x->source;
-    bool skip = exchange_request(x)->method == HTTP_HEAD_;
-    enum source_result r = skip ? SOURCE_END : src->peek(src, iov + *n, &count);
+    enum source_result r = x->has_no_body ? SOURCE_END : src->peek(src, iov + *n, &count);
     switch (r) {
     case SOURCE_READY:
         for (int i = 0; i < count; i++)
@@ -347,7 +343,7 @@ static bool add_source(struct exchange *x, struct iovec *iov, int *n, size_t *re
         *n += count;
         return true;
     case SOURCE_END:
-        x->tail_len = x->is_chunked && !skip ? sizeof last_chunk - 1 : 0;
+        x->tail_len = x->is_chunked && !x->has_no_body ? sizeof last_chunk - 1 : 0;
         x->source = NULL;
         src->conn = NULL;
         src->detach(src, true);
@@ -358,6 +354,17 @@ static bool add_source(struct exchange *x, struct iovec *iov, int *n, size_t *re
         break;
     }
     return true;
+}
+
+/* A stream may wait for hours: request and head are not kept for it. */
+static void trim(struct exchange *x)
+{
+    if (!x->parser || x->head_sent < x->head.len)
+        return;
+    http_parser_free(take_ptr(x->parser));
+    buf_done(&x->extra);
+    buf_done(&x->head);
+    x->head_sent = 0;
 }
 
 enum conn_write exchange_write(struct exchange *x)
@@ -374,6 +381,8 @@ enum conn_write exchange_write(struct exchange *x)
         n = add_piece(iov, n, last_chunk, x->tail_len, x->tail_sent);
         for (int i = 0; i < n; i++)
             total += iov[i].iov_len;
+        if (!total && x->source)
+            trim(x);
         if (!total)
             return x->source ? WRITE_WAIT : WRITE_DONE;
         ssize_t w = conn_send(x->conn, iov, n);

@@ -24,7 +24,7 @@ const char *http_method_name(enum http_method m);
 struct http_request {
     enum http_method method;
     struct span target;  /* as sent */
-    struct span path;    /* percent-decoded, "/" first; NUL bytes and bad escapes were refused with 400 */
+    struct span path;    /* percent-decoded, "/" first ("*" of OPTIONS *); NUL bytes and bad escapes were refused with 400 */
     struct span query;   /* raw, without '?' */
     const struct http_header *headers;
     size_t header_count;

@@ -9,7 +9,7 @@
  *
  * conn_run() is the only place where it moves and from where callbacks of handlers and sources are called; everything else
  * (exchange_*, ws_*, source_wake) records and asks for a run by conn_kick(), so no call into net ever calls back.
- * The exceptions are stated in server.h: ws_close and ws_attach may detach a source.
+ * The exception is stated in server.h: ws_close detaches the source.
  * Memory: what an idle connection needs is in struct conn and struct ws; the rest exists while it is used.
  */
 #include "base/buf.h"
@@ -135,7 +135,7 @@ struct exchange {
     struct byte_source *source;
     void (*aborted)(void *ctx);
     void *abort_ctx;
-    bool answered, is_chunked, in_handler;
+    bool answered, is_chunked, in_handler, has_no_body;
 };
 
 /* Whole frames of ours, sent at borders between the source's; exists only while something is unsent. */
@@ -151,9 +151,9 @@ struct ws {
     struct byte_source *source;
     struct ws_parser *parser; /* owned; while a frame or message is half there */
     struct ws_queue *queue;   /* owned or NULL */
-    size_t frame_left;    /* bytes of the source's frame begun */
-    uint64_t due_ping_ms; /* the next ping, or the pong */
-    uint64_t bytes_acked; /* at the last look while waiting for a pong */
+    size_t frame_left;        /* bytes of the source's frame begun */
+    uint64_t due_ping_ms;     /* the next ping, or the pong */
+    uint64_t bytes_acked;     /* at the last look while waiting for a pong */
     uint32_t max_message;
     uint16_t close_code; /* told to the handler; 0 = open */
     uint16_t pongs_unsent;

@@ -1,3 +1,4 @@
+/* Listeners, accepting, start and end of a server. */
 #include "net/net_priv.h"
 
 #include "base/bug.h"

@@ -34,6 +34,8 @@ void source_wake(struct byte_source *s);
 
 /* ---- HTTP ---- */
 
+/* exchange_*, ws_* and source_wake never call back: what they cause happens at the end of the turn. Only ws_close detaches at once. */
+
 struct server_callbacks {
     /* A complete request. Answer now or later with exactly one of exchange_reply / _stream / _upgrade. */
     void (*request)(void *ctx, struct exchange *x);
@@ -41,10 +43,14 @@ struct server_callbacks {
     void *ctx;
 };
 
+/* Valid until the handler has answered and returned to the loop. */
 const struct http_request *exchange_request(const struct exchange *x);
 const struct http_peer *exchange_peer(const struct exchange *x);
 struct loop *exchange_loop(const struct exchange *x);
-/* The handler's own pointer, and a call if the peer leaves before the answer was given (then x is gone). */
+/*
+ * The handler's own pointer, and a call if the peer leaves before the answer was given (then x is gone). A peer that shuts only
+ * its sending side has left too, as for the servers of the seeds; an answer already given is still written to it.
+ */
 void exchange_on_abort(struct exchange *x, void (*aborted)(void *ctx), void *ctx);
 /* A header for the answer to come; name is borrowed (literal), value is copied. */
 void exchange_header(struct exchange *x, const char *name, struct span value);
@@ -79,7 +85,7 @@ void ws_set_ctx(struct ws *ws, void *ctx);
 int ws_send(struct ws *ws, bool is_text, struct span payload) MUST_CHECK;
 /* Frames come from the source (already WebSocket frames, unmasked) after what ws_send queued; one source at a time. */
 void ws_attach(struct ws *ws, struct byte_source *src);
-/* Detaches the source (if any), sends what ws_send queued, then close(code, reason ≤ 123 bytes); waits for the peer's close at most 2 s. */
+/* Detaches the source (if any, at once; a frame of it begun is finished from a copy), sends what ws_send queued, then close(code, reason ≤ 123 bytes); waits for the peer's close at most 2 s. */
 void ws_close(struct ws *ws, int code, const char *reason);
 struct loop *ws_loop(const struct ws *ws);
 /* Appends one unmasked server frame header for a payload of len bytes (opcode 1 text, 2 binary, 8..10 control). */

@@ -335,12 +335,12 @@ enum conn_write ws_write(struct ws *ws)
             return WRITE_FAILED;
         size_t q = (size_t)w < own ? (size_t)w : own, s = (size_t)w - q;
         if (s) {
-            if (s < from_source || (ws->frame_left && unsent(ws)))
-                ws->frame_left = s <= ws->frame_left
-                                     ? ws->frame_left - s
-                                     : ws_border_after(iov + first, n - first, ws->frame_left, s);
+            if (s <= ws->frame_left)
+                ws->frame_left -= s;
+            else if (s == from_source)
+                ws->frame_left = 0; /* the pieces end on a border */
             else
-                ws->frame_left = 0;
+                ws->frame_left = ws_border_after(iov + first, n - first, ws->frame_left, s);
             if (ws->frame_left == WS_BORDER_BAD)
                 return WRITE_FAILED;
             ws->source->consume(ws->source, s);

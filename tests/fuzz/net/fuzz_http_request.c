@@ -51,7 +51,8 @@ static struct outcome parse(struct span in, uint32_t seed)
         o.used += used;
     }
     if (o.last == HTTP_PARSE_HEAD)
-        o.last = HTTP_PARSE_MORE; /* where the input ended makes the difference, not what was understood */
+        o.last =
+            HTTP_PARSE_MORE; /* where the input ended makes the difference, not what was understood */
     if (o.last == HTTP_PARSE_DONE)
         mix_request(&o, http_parser_request(p));
     o.status = http_parser_status(p);
@@ -65,8 +66,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     struct span in = span_of((const char *)data + 1, size - 1);
     struct outcome whole = parse(in, 0), pieces = parse(in, data[0] + 1u);
-    BUG_ON(whole.last != pieces.last || whole.status != pieces.status || whole.used != pieces.used ||
-           whole.hash != pieces.hash);
+    BUG_ON(whole.last != pieces.last || whole.status != pieces.status ||
+           whole.used != pieces.used || whole.hash != pieces.hash);
     BUG_ON((whole.last == HTTP_PARSE_ERROR) != (whole.status >= 400 && whole.status <= 505));
     return 0;
 }

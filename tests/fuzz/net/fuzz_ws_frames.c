@@ -64,7 +64,8 @@ static void borders(const uint8_t *data, size_t size)
     struct iovec iov[3];
     size_t third = size / 3;
     for (size_t i = 0; i < 3; i++)
-        iov[i] = (struct iovec){(void *)(uintptr_t)(data + i * third), i < 2 ? third : size - 2 * third};
+        iov[i] =
+            (struct iovec){(void *)(uintptr_t)(data + i * third), i < 2 ? third : size - 2 * third};
     size_t left = ws_border_after(iov, 3, data[0], size / 2 + 1);
     BUG_ON(left != WS_BORDER_BAD && left > size);
 }

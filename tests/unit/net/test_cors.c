@@ -16,8 +16,8 @@ static struct http_request request_of(enum http_method method, struct http_heade
     return (struct http_request){.method = method, .headers = h, .header_count = count};
 }
 
-#define CREDENTIALS                                                                                \
-    "Access-Control-Allow-Credentials: true\r\n"                                                   \
+#define CREDENTIALS                              \
+    "Access-Control-Allow-Credentials: true\r\n" \
     "Access-Control-Expose-Headers: X-Stream-Id, Content-Disposition\r\n"
 
 static void simple_answers_carry_the_origin_rules(void **state)
@@ -55,16 +55,17 @@ static void preflights_are_answered(void **state)
     static const struct {
         const char *origins, *origin, *method, *headers;
         int status;
-        const char *body, *want, *not;
+        const char *body, *want, *not ;
     } rows[] = {
         {"*", "http://a", "POST", "x-any, content-type", 200, "OK",
          "Access-Control-Allow-Headers: x-any, content-type\r\n", "Disallowed"},
         {"*", "http://a", "POST", NULL, 200, "OK",
          "Access-Control-Allow-Methods: DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT\r\n",
          "Allow-Headers"},
-        {"*", "http://a", "POST", NULL, 200, "OK", "Access-Control-Allow-Origin: http://a\r\n", "*"},
-        {"*", "http://a", "BREW", NULL, 400, "Disallowed CORS method", "Access-Control-Max-Age: 600\r\n",
-         "OK"},
+        {"*", "http://a", "POST", NULL, 200, "OK", "Access-Control-Allow-Origin: http://a\r\n",
+         "*"},
+        {"*", "http://a", "BREW", NULL, 400, "Disallowed CORS method",
+         "Access-Control-Max-Age: 600\r\n", "OK"},
         {"http://a", "http://a", "PUT", "X-API-Key", 200, "OK",
          "Access-Control-Allow-Headers: Accept, Accept-Language, Authorization, Content-Language, "
          "Content-Type, X-API-Key\r\n",
@@ -88,7 +89,7 @@ static void preflights_are_answered(void **state)
         assert_int_equal(cors_preflight(&c, &r, &b, &body), rows[i].status);
         assert_string_equal(buf_str(&body), rows[i].body);
         assert_non_null(strstr(buf_str(&b), rows[i].want));
-        assert_null(strstr(buf_str(&b), rows[i].not));
+        assert_null(strstr(buf_str(&b), rows[i].not ));
         cors_done(&c);
         buf_done(&b);
         buf_done(&body);
