@@ -51,10 +51,33 @@ static int run_in_group(struct sqlite_store *s, struct write_op *op)
     return run_sql(&s->writer, SQL_RELEASE, NULL);
 }
 
+/* All in one transaction, each behind a savepoint, so that a failing one takes nothing with it. */
+static int run_group(struct sqlite_store *s, struct write_op *ops)
+{
+    int r = 0;
+    for (struct write_op *op = ops; op && !r; op = op->next)
+        r = run_in_group(s, op);
+    if (!r)
+        r = run_sql(&s->writer, SQL_COMMIT, NULL);
+    if (r)
+        conn_rollback(&s->writer);
+    return r;
+}
+
+/* A full disk fails every group: one line when it begins, one when it is over. */
+static void note_trouble(struct sqlite_store *s, int result)
+{
+    if (result && !s->is_troubled)
+        LOG_ERROR("store", "a group of writes failed", LOG_S("path", s->path),
+                  LOG_S("error", err_name(result)));
+    else if (!result && s->is_troubled)
+        LOG_INFO("store", "writes succeed again", LOG_S("path", s->path));
+    s->is_troubled = result != 0;
+}
+
 /*
- * All in one transaction, each behind a savepoint, so that a failing one takes nothing with it. When the
- * transaction as a whole is lost, each is tried again alone: those that can be kept are, and each failure is told to
- * the one that it belongs to.
+ * When the transaction as a whole is lost, each operation is tried again alone: those that can be kept are, and
+ * each failure is told to the one that it belongs to.
  */
 static void sqlite_commit(void *ctx, struct write_op *ops)
 {
@@ -62,7 +85,7 @@ static void sqlite_commit(void *ctx, struct write_op *ops)
     conn_rollback(&s->writer); /* normally nothing to do */
     if (!ops->next) {
         run_alone(s, ops);
-        return;
+        return; /* its caller is told; it may be no more than a name that is taken */
     }
     struct err why = {0};
     int r = run_sql(&s->writer, SQL_BEGIN, &why);
@@ -72,20 +95,12 @@ static void sqlite_commit(void *ctx, struct write_op *ops)
             if (op->err)
                 *op->err = why;
         }
-        LOG_WARN("store", "no transaction can be begun", LOG_S("error", why.msg));
-        return;
+    } else {
+        r = run_group(s, ops);
+        for (struct write_op *op = r ? ops : NULL; op; op = op->next)
+            run_alone(s, op);
     }
-    for (struct write_op *op = ops; op && !r; op = op->next)
-        r = run_in_group(s, op);
-    if (!r)
-        r = run_sql(&s->writer, SQL_COMMIT, NULL);
-    if (!r)
-        return;
-    conn_rollback(&s->writer);
-    LOG_WARN("store", "a group of writes was rolled back, each is tried alone",
-             LOG_S("error", err_name(r)));
-    for (struct write_op *op = ops; op; op = op->next)
-        run_alone(s, op);
+    note_trouble(s, r);
 }
 
 /* ---- reading ---- */

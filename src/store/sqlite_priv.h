@@ -98,7 +98,8 @@ struct sqlite_store {
     struct store base; /* first */
     char dir[PATH_MAX], path[PATH_MAX], note[PATH_MAX + 256];
     int lock_fd;
-    struct conn writer; /* the writer thread's */
+    struct conn writer; /* the writer thread's, and the next */
+    bool is_troubled;   /* the last group failed: said once, not a group */
     _Atomic bool is_suspect;
 
     struct lock lock; /* guards the readers below */

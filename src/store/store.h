@@ -6,7 +6,10 @@
  *
  * Threads: calls without "post" block: workers, main and the stream's log thread only, never a loop.
  * store_post_* may be called from anywhere; `done` runs on the writer thread after the commit.
- * Errors: -ERR_NOT_FOUND, -ERR_EXISTS, -ERR_IO (disk), -ERR_CORRUPT, -ERR_NO_MEMORY, -ERR_LIMIT (queue full).
+ * What a blocking write or `done` has reported as done survives kill -9 (a power cut may cost the last moments).
+ * Writes take effect in the order in which they were queued, posts and blocking ones alike; a blocking one waits for room.
+ * Errors: -ERR_NOT_FOUND, -ERR_EXISTS, -ERR_IO (disk), -ERR_CORRUPT, -ERR_NO_MEMORY, -ERR_LIMIT (queue full),
+ * -ERR_INVALID and -ERR_TOO_LARGE (arguments), -ERR_BUSY (another program holds the database's write lock).
  */
 #include "base/err.h"
 #include "base/span.h"
@@ -19,7 +22,9 @@ struct store;
 /*
  * Opens (and creates, migrates) DIR/headwater.db and takes the lock file DIR/headwater.lock: a data directory belongs to one
  * process. -ERR_BUSY when another holds it. A damaged database is set aside as headwater.db.damaged-N, a new one is begun
- * and *ret_note says so (owned by the store; NULL otherwise).
+ * and *ret_note (ret_note may be NULL) says so (owned by the store; NULL otherwise). -ERR_UNSUPPORTED, the file
+ * untouched: a newer version wrote it, or it is another program's. Opening reads little whatever the size; only after damage
+ * was met in the last run (DIR/headwater.db.suspect) the whole file is checked.
  */
 int store_open_sqlite(const char *dir, struct store **ret, const char **ret_note, struct err *err) MUST_CHECK;
 int store_open_memory(struct store **ret, struct err *err) MUST_CHECK;
@@ -84,7 +89,10 @@ struct store_block {
 };
 /*
  * One transaction: stream rows inserted or updated, blocks added (replacing blocks of the same stream with the same first_seq).
- * `done` gets 0 or a negative code on the writer thread. -ERR_LIMIT when the queue is full (nothing posted).
+ * `done` (may be NULL) gets 0 or a negative code on the writer thread: -ERR_NOT_FOUND when a block's stream has no row
+ * (neither before nor in this post), -ERR_EXISTS when a stream's id belongs to another tenant. In `done`, post but never
+ * block. Everything is copied. Returns -ERR_LIMIT when the queue is full, -ERR_INVALID, -ERR_TOO_LARGE or
+ * -ERR_NO_MEMORY: nothing is posted then, and `done` is not called.
  */
 int store_post_streams(struct store *s, const struct store_stream *streams, size_t stream_count,
                        const struct store_block *blocks, size_t block_count,
@@ -92,7 +100,8 @@ int store_post_streams(struct store *s, const struct store_stream *streams, size
 int store_stream_get(struct store *s, const char *tenant, const char *id, struct store_stream *ret,
                      struct err *err) MUST_CHECK;
 /*
- * The block that holds event seq, or the first one after it; its bytes in *ret_bytes (owned), its first number in *ret_first.
+ * The block that holds event seq (of several the one that begins last), or the first one after it; its bytes in
+ * *ret_bytes (owned), its first number in *ret_first.
  * -ERR_NOT_FOUND past the end.
  */
 int store_block_get(struct store *s, const char *stream_id, uint64_t seq, char **ret_bytes,

@@ -13,6 +13,7 @@
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -459,6 +460,47 @@ static void lock_held_by_another_program_is_said(void **state)
     store_close(s);
 }
 
+static void full_disk_is_an_error_until_there_is_room(void **state)
+{
+    struct store *s = open_at(dir_of(state));
+    fill(s, 5, 10000);
+    struct rlimit old, small = {300000, 0};
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    small.rlim_max = old.rlim_max;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    static char bytes[100000];
+    struct store_stream st = stream_row(T, "big");
+    int r = 0;
+    uint64_t stored = 0;
+    for (uint64_t i = 1; i < 20 && !r; i++) {
+        struct store_block b = {"big", i, i, span_of(bytes, sizeof bytes)};
+        r = post_and_wait(s, &st, 1, &b, 1);
+        stored += !r;
+    }
+    struct store_source src = source_row(T, "a", "alpha");
+    struct err err = {0};
+    int small_write = store_source_put(s, &src, &err);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    assert_int_equal(r, -ERR_IO);
+    assert_true(small_write == 0 || (small_write == -ERR_IO && err.hint[0]));
+    put(s, "a", "alpha");
+    store_close(s);
+    s = open_at(dir_of(state));
+    char *got;
+    size_t len;
+    uint64_t first;
+    for (uint64_t i = 1; i <= stored + 1; i++) { /* all that was acknowledged, and nothing else */
+        assert_int_equal(store_block_get(s, "big", i, &got, &len, &first, NULL),
+                         i <= stored ? 0 : -ERR_NOT_FOUND);
+        if (i <= stored)
+            mem_free(got);
+    }
+    assert_int_equal(store_block_get(s, "s", 5, &got, &len, &first, NULL), 0);
+    mem_free(got);
+    store_close(s);
+}
+
 /* ---- kill -9 ---- */
 
 static void acknowledge(void *ctx, int result)
@@ -552,6 +594,7 @@ int main(int argc, char **argv)
         CASE(failing_post_takes_nothing_of_its_group_along),
         CASE(result_of_each_post_is_true_whichever_step_of_its_group_fails),
         CASE(lock_held_by_another_program_is_said),
+        CASE(full_disk_is_an_error_until_there_is_room),
         CASE(acknowledged_writes_survive_kill_9),
     };
     return cmocka_run_group_tests_name("sqlite", tests, NULL, NULL);
