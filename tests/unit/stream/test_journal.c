@@ -343,12 +343,24 @@ static void write_file(const char *dir, const char *name, const char *bytes, siz
     close(fd);
 }
 
+static bool is_recovered(void *arg)
+{
+    struct hub *h = arg;
+    lock_enter(&h->table_lock);
+    bool empty = h->table.count == 0;
+    lock_leave(&h->table_lock);
+    return empty && atomic_load(&h->recovering) == 0;
+}
+
+static bool has_no_files(void *arg)
+{
+    return files_in(arg, ".log") == 0;
+}
+
 /* The text before the end; must be "1,2,…,n," for some n. */
 static int recovered_count(struct hub *h, const char *id)
 {
-    lock_enter(&h->table_lock);
-    assert_int_equal(h->table.count, 0);
-    lock_leave(&h->table_lock);
+    assert_true(wait_until(is_recovered, h));
     struct store_stream row;
     struct err err;
     assert_int_equal(store_stream_get(h->store, "default", id, &row, &err), 0);
@@ -370,7 +382,7 @@ static int recovered_count(struct hub *h, const char *id)
     return (int)row.last_seq - 1;
 }
 
-static int recover_from(const char *dir, const struct file *f, size_t len, size_t *ret_damaged)
+static int recover_from(char *dir, const struct file *f, size_t len, size_t *ret_damaged)
 {
     struct err err = {0};
     struct store *store;
@@ -381,7 +393,7 @@ static int recover_from(const char *dir, const struct file *f, size_t len, size_
     assert_int_equal(worker_pool_new(1, 1, &workers, &err), 0);
     if (hub_open(&(struct hub_options){dir, 0, 0}, store, workers, &h, &err) < 0)
         fail_msg("%s", err.msg);
-    assert_int_equal(files_in(dir, ".log"), 0);
+    assert_true(wait_until(has_no_files, dir)); /* once all is stored */
     *ret_damaged = files_in(dir, ".damaged");
     int n = recovered_count(h, "st_torn");
     hub_close(h);
