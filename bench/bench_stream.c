@@ -5,6 +5,7 @@
  *
  * append   2 threads, 1,000 streams, 64-byte tokens, journal and SQLite store: paced at 100,000/s, then at full speed
  * live     the same paced load with a follower on each stream
+ * fanout   1,000 followers of one stream
  * replay   64 followers read a closed stream of 256 tokens of 64 bytes, over and over: peek and consume only, no sockets
  * start    opening after a kill: a journal of 32 MiB, of streams that ran and of streams that were finished
  */
@@ -32,6 +33,7 @@
 #define REPLAYERS 64
 #define REPLAY_EVENTS 256
 #define REPLAY_ROUNDS 400
+#define FANOUT_EVENTS 4000
 #define START_BYTES (32u << 20)
 
 static const char *dir;
@@ -283,6 +285,30 @@ static void bench_live(void)
     world_close(&w);
 }
 
+/* One producer, many readers of the same stream. */
+static void bench_fanout(void)
+{
+    struct world w;
+    struct stream *s;
+    static struct reader readers[STREAMS];
+    world_open(&w);
+    make_streams(&w, &s, 1);
+    struct group g = {.world = &w, .stream = s, .readers = readers, .count = STREAMS, .rounds = 1};
+    start_round(&g);
+    uint64_t began = clock_ns();
+    double cpu = cpu_seconds();
+    for (int i = 0; i < FANOUT_EVENTS; i++) {
+        if (stream_append(s, STREAM_TOKEN, span_of("0123456789abcdef0123456789abcdef", 32)) < 0)
+            die("stream_append", NULL);
+        nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
+    }
+    stream_close(s, "stop", NULL);
+    stream_unref(s);
+    wait_done(&g);
+    report("fan-out of one to 1,000 (frames)", began, cpu, (uint64_t)FANOUT_EVENTS * STREAMS);
+    world_close(&w);
+}
+
 static struct stream *found;
 static _Atomic bool is_found;
 
@@ -373,7 +399,7 @@ static void bench_pace(void)
 int main(int argc, char **argv)
 {
     if (argc < 2 || argc > 3) {
-        fprintf(stderr, "usage: bench_stream DIR [start|paced|full|live|replay]\n");
+        fprintf(stderr, "usage: bench_stream DIR [start|paced|full|live|fanout|replay]\n");
         return 2;
     }
     dir = argv[1];
@@ -391,6 +417,8 @@ int main(int argc, char **argv)
         bench_append("append, full speed", false, FULL_EVENTS);
     if (!only || !strcmp(only, "live"))
         bench_live();
+    if (!only || !strcmp(only, "fanout"))
+        bench_fanout();
     if (!only || !strcmp(only, "replay")) {
         bench_replay(false);
         bench_replay(true);

@@ -250,6 +250,8 @@ struct feed {
     uint64_t next_seq; /* to be encoded next */
     uint64_t done_seq; /* of the done event once known, else 0 */
     bool is_replay;    /* the stream is closed */
+    bool
+        is_at_edge; /* nothing is committed past next_seq, or a message that says so is on its way */
     struct tail_mark mark;
     struct block *block;    /* owned: last one read from the store */
     struct feed_read *read; /* under way, or NULL */
