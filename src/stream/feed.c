@@ -130,6 +130,7 @@ void feed_jump(struct feed *f, uint64_t seq)
     while ((s = first_segment(f)))
         drop_segment(f, s);
     f->next_seq = seq;
+    f->is_at_edge = false;
 }
 
 /* ---- encoding ---- */
@@ -180,6 +181,7 @@ enum feed_result feed_extend(struct feed *f)
             f->mark.offset += used;
         }
     }
+    f->is_at_edge = result == FEED_NOTHING;
     lock_leave(&s->lock);
     if (result == FEED_NEEDS_BLOCK && f->block && block_find(f->block, f->next_seq, &records)) {
         result = encode_run(f, records, f->block->last_seq, &used);
@@ -398,6 +400,7 @@ void feed_release(struct feed *f)
 void feed_advanced(struct feed *f)
 {
     struct list ready, *n;
+    f->is_at_edge = false;
     list_init(&ready);
     while ((n = list_pop(&f->waiting)))
         list_append(&ready, n);

@@ -161,6 +161,11 @@ static enum step advance(struct follower *f)
         set_state(f, ENDED);
         return STEP_END;
     }
+    if (feed->is_at_edge &&
+        f->next_seq == feed->next_seq) { /* with many readers: one has looked for all */
+        set_state(f, WAIT_EVENT);
+        return STEP_WAIT;
+    }
     enum feed_result r =
         is_with_others(f) ? feed_extend(feed) : feed_merge(feed, &f->next_seq, &f->own);
     switch (r) {

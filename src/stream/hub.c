@@ -58,12 +58,20 @@ void hub_unref(struct hub *h)
     if (atomic_fetch_sub(&h->refs, 1) != 1)
         return;
     map_done(&h->table);
+    mem_free(h->old_files);
     lock_done(&h->table_lock);
     lock_done(&h->attention_lock);
     lock_done(&h->ports_lock);
     lock_done(&h->ops_lock);
     cond_done(&h->ops_done);
     mem_free(h);
+}
+
+static void drop_attention(struct list *streams)
+{
+    struct list *n;
+    while ((n = list_pop(streams)))
+        stream_unref(container_of(n, struct stream, attention));
 }
 
 /* ---- log thread ---- */
@@ -199,6 +207,15 @@ static uint64_t retry_journal(struct hub *h)
     return UINT64_MAX;
 }
 
+static void delete_old_files(struct hub *h)
+{
+    if (atomic_load(&h->recovering))
+        return;
+    for (size_t i = 0; i < h->old_file_count; i++)
+        journal_delete_file(h->journal, h->old_files[i]);
+    h->old_file_count = 0;
+}
+
 static void *log_main(void *arg)
 {
     struct hub *h = arg;
@@ -216,10 +233,39 @@ static void *log_main(void *arg)
             wait_ms = retry_ms;
         ports_post(h); /* what ended without the journal */
         journal_delete_spilled(h->journal);
+        delete_old_files(h);
         metric_set(&stream_metrics[M_SYNC_ERRORS], (int64_t)journal_sync_failed(h->journal));
     }
     write_batch(h);
+    delete_old_files(h);
     return NULL;
+}
+
+/* Before there is a log thread: what was recovered is the first it finds to do. */
+static void spill_recovered(struct hub *h)
+{
+    size_t at = 0;
+    struct span id;
+    void *value;
+    while (map_each(&h->table, &at, &id, &value))
+        hub_attention(h, value);
+    journal_kick(h->journal); /* old files that hold nothing new go at once */
+}
+
+/* Of recovered streams when the hub could not be opened after all. */
+static void drop_recovered(struct hub *h)
+{
+    atomic_fetch_add(&h->refs, 1);
+    drop_attention(&h->attention);
+    for (;;) {
+        size_t at = 0;
+        struct span id;
+        void *value;
+        if (!map_each(&h->table, &at, &id, &value))
+            break;
+        stream_unref(value);
+    }
+    hub_unref(h);
 }
 
 /* ---- opening and closing ---- */
@@ -281,11 +327,13 @@ int hub_open(const struct hub_options *options, struct store *store, struct work
         r = journal_open(&jo, &h->journal, err);
     if (r == 0) {
         h->seen_segment = jo.first_segment;
+        spill_recovered(h);
         int e = pthread_create(&h->log_thread, NULL, log_main, h);
         if (e)
             r = err_errno(err, e, "cannot start the log thread");
     }
     if (r < 0) {
+        drop_recovered(h);
         journal_close(h->journal, false);
         hub_unref(h);
         return r;
@@ -332,13 +380,6 @@ static bool wait_stored(struct hub *h, struct stream *s, uint64_t deadline_ms)
     return true;
 }
 
-static void drop_attention(struct list *streams)
-{
-    struct list *n;
-    while ((n = list_pop(streams)))
-        stream_unref(container_of(n, struct stream, attention));
-}
-
 void hub_close(struct hub *h)
 {
     if (!h)
@@ -356,6 +397,7 @@ void hub_close(struct hub *h)
     while (h->ops)
         cond_wait(&h->ops_done, &h->ops_lock);
     lock_leave(&h->ops_lock);
+    delete_old_files(h); /* the last answer may have come after the log thread */
     drop_attention(&h->attention);
     drop_attention(&h->delayed);
     for (size_t i = 0; i < count; i++)

@@ -121,13 +121,19 @@ int journal_open(const struct journal_options *options, struct journal **ret, st
     return 0;
 }
 
-static void remove_file(struct journal *j, const struct segment_file *f)
+void journal_delete_file(struct journal *j, uint64_t segment)
 {
     char name[NAME_BYTES];
-    segment_name(f->number, name);
-    if (f->exists && unlinkat(j->dir_fd, name, 0) < 0 && errno != ENOENT)
+    segment_name(segment, name);
+    if (unlinkat(j->dir_fd, name, 0) < 0 && errno != ENOENT)
         LOG_WARN("stream", "a journal file could not be deleted", LOG_S("file", name),
                  LOG_S("error", strerror(errno)));
+}
+
+static void remove_file(struct journal *j, const struct segment_file *f)
+{
+    if (f->exists)
+        journal_delete_file(j, f->number);
 }
 
 void journal_close(struct journal *j, bool remove)

@@ -78,6 +78,8 @@ int journal_retry(struct journal *j, struct err *err) MUST_CHECK;
 uint64_t journal_segment(struct journal *j);
 /* Deletes what is no longer needed. */
 void journal_delete_spilled(struct journal *j);
+/* Deletes a file of an earlier process. */
+void journal_delete_file(struct journal *j, uint64_t segment);
 uint64_t journal_sync_failed(const struct journal *j);
 
 /* Parses a file's header: 0, -ERR_NOT_FOUND (cut short), -ERR_CORRUPT. */

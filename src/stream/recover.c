@@ -11,24 +11,21 @@
 #include <unistd.h>
 
 /*
- * What the journal holds beyond the store goes into the store as blocks; whatever has no end gets one. Done again after a
- * crash in the middle it comes to the same: only events past the store's last one count.
+ * What the journal holds beyond the store becomes closed streams in memory, which are then stored like any other: so the time
+ * it takes does not depend on the store, and a store that fails now is tried again later. Whatever has no end gets one. The old files stay
+ * until all of it is stored; done again after a crash in the middle it comes to the same, since only events past the
+ * store's last one count.
  */
 #define WINDOW_BYTES \
     (4u << 20)          /* of a file in memory; holds the largest record several times over */
 #define KEY_CACHE 4096u /* streams found without the table; a power of two */
 #define JOURNAL_FILES_MAX 65536u
-#define END_ROWS_MAX 64u
-#define PATH_BYTES 4096
 
 /* A stream that the journal speaks of. */
 struct replay {
-    struct store_stream row; /* last_seq: handed to the store so far */
-    uint64_t next_seq;
-    uint64_t block_first;
-    struct buf block;
+    struct stream *stream; /* ref; last_seq: the store's, then with what the journal adds */
     bool is_done, has_gap;
-    bool needs_row;
+    bool is_stored; /* closed in the store: nothing to add */
 };
 
 struct key_slot {
@@ -47,111 +44,53 @@ struct recovery {
     size_t file_count, file_cap;
     uint64_t next_segment;
     uint64_t damaged, orphans, events, interrupted;
-    struct lock lock; /* guards below: the store answers on its thread */
-    struct cond answered;
-    size_t pending;
-    int store_result;
 };
 
-/* ---- writing to the store ---- */
-
-static void on_stored(void *ctx, int result)
-{
-    struct recovery *rc = ctx;
-    lock_enter(&rc->lock);
-    rc->pending--;
-    if (result < 0)
-        rc->store_result = result;
-    cond_signal(&rc->answered);
-    lock_leave(&rc->lock);
-}
-
-static int wait_answers(struct recovery *rc, size_t at_most)
-{
-    lock_enter(&rc->lock);
-    while (rc->pending > at_most)
-        cond_wait(&rc->answered, &rc->lock);
-    int r = rc->store_result;
-    lock_leave(&rc->lock);
-    return r;
-}
-
-static int post(struct recovery *rc, const struct store_stream *rows, size_t row_count,
-                const struct store_block *blocks, size_t block_count)
-{
-    for (;;) {
-        lock_enter(&rc->lock);
-        size_t others = rc->pending++;
-        lock_leave(&rc->lock);
-        int r =
-            store_post_streams(rc->hub->store, rows, row_count, blocks, block_count, on_stored, rc);
-        if (r == 0)
-            return 0;
-        lock_enter(&rc->lock);
-        rc->pending--;
-        lock_leave(&rc->lock);
-        if (r != -ERR_LIMIT || !others)
-            return r;
-        r = wait_answers(rc, others - 1); /* its queue is full of ours */
-        if (r < 0)
-            return r;
-    }
-}
-
-static struct store_block block_of(const struct replay *rp)
-{
-    return (struct store_block){rp->row.id, rp->block_first, rp->next_seq - 1,
-                                buf_span(&rp->block)};
-}
-
-static int flush_block(struct recovery *rc, struct replay *rp)
-{
-    if (!rp->block.len)
-        return 0;
-    struct store_block b = block_of(rp);
-    rp->row.last_seq = b.last_seq;
-    int r = post(rc, &rp->row, 1, &b, 1);
-    buf_clear(&rp->block);
-    return r;
-}
-
 /* ---- records ---- */
+
+/* The value of done's first member, which is ours: {"reason":"…" */
+static struct span reason_of(struct span payload)
+{
+    struct span start = SPAN_LIT("{\"reason\":\"");
+    if (!span_starts(payload, start))
+        return SPAN_LIT("unknown");
+    payload = span_skip(payload, start.len);
+    ptrdiff_t end = span_find_char(payload, '"');
+    return span_first(payload, end > 0 ? (size_t)end : 0);
+}
+
+static void set_done(struct replay *rp, struct span payload)
+{
+    struct stream *s = rp->stream;
+    struct span reason = span_first(reason_of(payload), sizeof s->reason - 1);
+    rp->is_done = true;
+    s->is_closed = true;
+    s->closed_ms = clock_wall_ms();
+    snprintf(s->reason, sizeof s->reason, "%.*s", (int)reason.len, reason.ptr);
+}
 
 static int add_record(struct recovery *rc, struct replay *rp, const struct record *rec,
                       struct span bytes)
 {
-    if (rp->is_done || rec->seq < rp->next_seq)
+    struct stream *s = rp->stream;
+    if (rp->is_done || rec->seq <= s->last_seq)
         return 0; /* the store has it */
-    if (rec->seq > rp->next_seq || rp->has_gap) {
+    if (rec->seq > s->last_seq + 1 || rp->has_gap) {
         rp->has_gap =
             true; /* a damaged part lies before: what follows would be read as if it were the whole */
         rc->orphans++;
         return 0;
     }
-    if (rp->block.len && rp->block.len + bytes.len > LIMIT_STREAM_BLOCK) {
-        int r = flush_block(rc, rp);
-        if (r < 0)
-            return r;
-    }
-    if (!rp->block.len)
-        rp->block_first = rec->seq;
-    buf_put_span(&rp->block, bytes);
-    if (buf_failed(&rp->block))
+    char *at = tail_reserve(&s->tail, rec->seq, bytes.len);
+    if (!at)
         return -ERR_NO_MEMORY;
-    rp->next_seq = rec->seq + 1;
+    memcpy(at, bytes.ptr, bytes.len);
+    tail_added(&s->tail, rec->seq, bytes.len,
+               0); /* old files are kept as a whole, not by segment */
+    s->last_seq = s->committed_seq = rec->seq;
     rc->events++;
-    if (rec->type == STREAM_DONE) {
-        rp->is_done = rp->needs_row = true;
-        struct span reason = rec->payload;
-        ptrdiff_t at = span_find(reason, SPAN_LIT("{\"reason\":\""));
-        reason = at == 0 ? span_skip(reason, 11) : SPAN_NULL;
-        reason = span_first(
-            reason, (size_t)(span_find_char(reason, '"') > 0 ? span_find_char(reason, '"') : 0));
-        snprintf(rp->row.reason, sizeof rp->row.reason, "%.*s", (int)span_first(reason, 31).len,
-                 reason.ptr ? reason.ptr : "");
-        rp->row.is_closed = true;
-        rp->row.closed_ms = clock_wall_ms();
-    }
+    if (rec->type == STREAM_DONE)
+        set_done(rp, rec->payload);
     return 0;
 }
 
@@ -160,8 +99,7 @@ static void copy_text(char *to, size_t size, struct span text)
     snprintf(to, size, "%.*s", (int)text.len, text.ptr ? text.ptr : "");
 }
 
-static int new_replay(struct recovery *rc, const struct store_stream *row, bool is_done,
-                      struct replay **ret)
+static int new_replay(struct recovery *rc, const struct store_stream *row, struct replay **ret)
 {
     struct replay *rp = mem_try(sizeof *rp);
     if (!rp)
@@ -171,10 +109,11 @@ static int new_replay(struct recovery *rc, const struct store_stream *row, bool 
         mem_free(rp);
         return r;
     }
-    rp->row = *row;
-    rp->next_seq = row->last_seq + 1;
-    rp->is_done = is_done;
-    buf_init(&rp->block, RECORD_MAX_BYTES + LIMIT_STREAM_BLOCK);
+    struct stream *s = stream_new(rc->hub, row->id, row->tenant, row->kind, true);
+    s->created_ms = row->created_ms;
+    s->last_seq = s->committed_seq = s->spilled_seq = row->last_seq;
+    rp->stream = s;
+    rp->is_done = rp->is_stored = row->is_closed;
     *ret = rp;
     return 0;
 }
@@ -201,7 +140,7 @@ static int open_stream(struct recovery *rc, const struct record *rec, struct err
             memcpy(row.tenant, tenant, sizeof tenant);
             copy_text(row.kind, sizeof row.kind, o.kind);
         }
-        r = new_replay(rc, &row, row.is_closed, &rp);
+        r = new_replay(rc, &row, &rp);
         if (r < 0)
             return r;
     }
@@ -332,7 +271,7 @@ static int add_interrupted(struct recovery *rc, struct replay *rp)
 {
     char payload[STREAM_DONE_SMALL_MAX],
         bytes[STREAM_DONE_SMALL_MAX + RECORD_HEADER_BYTES + RECORD_FIELDS_MAX_BYTES];
-    struct record rec = {.type = STREAM_DONE, .seq = rp->next_seq};
+    struct record rec = {.type = STREAM_DONE, .seq = rp->stream->last_seq + 1};
     rec.payload = span_of(payload, stream_done_small(payload, "interrupted"));
     rp->has_gap = false;
     rc->interrupted++;
@@ -347,17 +286,15 @@ static int add_unfinished(struct recovery *rc, struct err *err)
     for (size_t i = 0; r == 0 && i < count; i++) {
         struct replay *rp;
         if (!map_get(&rc->streams, span_str(rows[i].id)))
-            r = new_replay(rc, &rows[i], false, &rp);
+            r = new_replay(rc, &rows[i], &rp);
     }
     return r;
 }
 
-/* Last blocks and rows, many to a transaction. */
-static int store_ends(struct recovery *rc)
+/* Every stream that the store lacks the end of gets one, and enters the table, from where it is stored. */
+static int end_all(struct recovery *rc)
 {
-    struct store_stream rows[END_ROWS_MAX];
-    struct store_block blocks[END_ROWS_MAX];
-    size_t count = 0, at = 0;
+    size_t at = 0;
     struct span id;
     void *value;
     int r = 0;
@@ -365,19 +302,27 @@ static int store_ends(struct recovery *rc)
         struct replay *rp = value;
         if (!rp->is_done)
             r = add_interrupted(rc, rp);
-        if (r < 0 || !rp->needs_row)
-            continue;
-        blocks[count] = block_of(rp);
-        rp->row.last_seq = rp->next_seq - 1;
-        rows[count++] = rp->row;
-        if (count == END_ROWS_MAX) {
-            r = post(rc, rows, count, blocks, count);
-            count = 0;
-        }
+        if (r == 0 && !rp->is_stored)
+            r = map_set(&rc->hub->table, id, rp->stream, NULL);
     }
-    if (r == 0 && count)
-        r = post(rc, rows, count, blocks, count);
     return r;
+}
+
+/* From here nothing fails: the streams are the hub's. */
+static void hand_over(struct recovery *rc)
+{
+    struct hub *h = rc->hub;
+    size_t at = 0;
+    struct span id;
+    void *value;
+    while (map_each(&h->table, &at, &id, &value)) {
+        struct stream *s = value;
+        s->has_live_ref = s->is_recovered = true;
+        stream_ref(s);
+        h->recovering++;
+    }
+    h->old_files = take_ptr(rc->files);
+    h->old_file_count = rc->file_count;
 }
 
 /* ---- files ---- */
@@ -425,18 +370,6 @@ static int list_files(struct recovery *rc, const char *dir, struct err *err)
     return r;
 }
 
-static void delete_files(struct recovery *rc)
-{
-    for (size_t i = 0; i < rc->file_count; i++) {
-        char name[32];
-        snprintf(name, sizeof name, "%0*llu.log", JOURNAL_NAME_DIGITS,
-                 (unsigned long long)rc->files[i]);
-        if (unlinkat(rc->dir_fd, name, 0) < 0)
-            LOG_WARN("stream", "an old journal file could not be deleted", LOG_S("file", name),
-                     LOG_S("error", strerror(errno)));
-    }
-}
-
 static int run(struct recovery *rc, const char *dir, struct err *err)
 {
     int r = dir ? list_files(rc, dir, err) : 0;
@@ -450,10 +383,7 @@ static int run(struct recovery *rc, const char *dir, struct err *err)
         r = replay_file(rc, rc->files[i], err);
     if (r == 0)
         r = add_unfinished(rc, err);
-    if (r == 0)
-        r = store_ends(rc);
-    int answer = wait_answers(rc, 0); /* always: the store still knows of us */
-    return r < 0 ? r : answer;
+    return r < 0 ? r : end_all(rc);
 }
 
 static void done(struct recovery *rc)
@@ -463,7 +393,7 @@ static void done(struct recovery *rc)
     void *value;
     while (map_each(&rc->streams, &at, &id, &value)) {
         struct replay *rp = value;
-        buf_done(&rp->block);
+        stream_unref(rp->stream);
         mem_free(rp);
     }
     map_done(&rc->streams);
@@ -473,19 +403,15 @@ static void done(struct recovery *rc)
     mem_free(rc->files);
     if (rc->dir_fd >= 0)
         close(rc->dir_fd);
-    lock_done(&rc->lock);
-    cond_done(&rc->answered);
 }
 
 int hub_recover(struct hub *h, const char *dir, uint64_t *ret_next, struct err *err)
 {
     struct recovery rc = {.hub = h, .dir_fd = -1, .next_segment = 1};
     struct err why = {0};
-    lock_init(&rc.lock);
-    cond_init(&rc.answered);
     int r = run(&rc, dir, &why);
     if (r == 0) {
-        delete_files(&rc);
+        hand_over(&rc);
         *ret_next = rc.next_segment;
         if (rc.file_count || rc.interrupted)
             LOG_INFO("stream", "the journal has been replayed", LOG_U("files", rc.file_count),

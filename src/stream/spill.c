@@ -132,10 +132,12 @@ static void on_spilled(void *ctx, int result)
     bool drops = s->is_stored && s->has_live_ref;
     if (drops)
         s->has_live_ref = false;
-    bool is_due = stream_is_spill_due(s);
+    bool is_due = stream_is_spill_due(s), was_recovered = drops && s->is_recovered;
     lock_leave(&s->lock);
     if (is_due)
         hub_attention(h, s);
+    if (was_recovered && atomic_fetch_sub(&h->recovering, 1) == 1)
+        journal_kick(h->journal); /* old files may go */
     if (drops)
         stream_unref(s);
     stream_unref(s);

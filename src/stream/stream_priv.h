@@ -105,6 +105,7 @@ struct stream {
     bool is_stored;       /* closed and complete in the store (or not durable) */
     bool has_live_ref;    /* the hub's own reference, until is_stored */
     bool is_spilling, must_spill;
+    bool is_recovered; /* from old journal files, which wait for it */
     unsigned spill_failures;
     uint64_t spill_retry_ms;
     char reason[32];
@@ -151,6 +152,10 @@ struct hub {
     struct list delayed; /* streams to look at again at … */
     uint64_t delayed_ms;
 
+    _Atomic size_t recovering; /* recovered streams that the store lacks yet */
+    uint64_t *old_files;       /* owned: numbers of the files they came from; log thread's */
+    size_t old_file_count;
+
     struct lock table_lock;
     struct map table; /* id → struct stream, weak */
     uint64_t next_key;
@@ -170,7 +175,10 @@ struct hub {
 void hub_unref(struct hub *h);
 /* The log thread will call stream_spill. Thread: any; the stream's lock may be held. */
 void hub_attention(struct hub *h, struct stream *s);
-/* Replays DIR; *ret_next gets the number of the next journal file. */
+/*
+ * Replays DIR: what the store lacks is in the table afterwards, closed, to be spilled; h->old_files go when it is. *ret_next gets
+ * the number of the next journal file. On failure nothing was deleted. Before there is a log thread.
+ */
 int hub_recover(struct hub *h, const char *dir, uint64_t *ret_next, struct err *err) MUST_CHECK;
 
 /* ---- reading ---- */
@@ -242,6 +250,8 @@ struct feed {
     uint64_t next_seq; /* to be encoded next */
     uint64_t done_seq; /* of the done event once known, else 0 */
     bool is_replay;    /* the stream is closed */
+    bool
+        is_at_edge; /* nothing is committed past next_seq, or a message that says so is on its way */
     struct tail_mark mark;
     struct block *block;    /* owned: last one read from the store */
     struct feed_read *read; /* under way, or NULL */

@@ -8,6 +8,7 @@
 #include "stream/stream_priv.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -112,6 +113,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct hub *h;
     BUG_ON(store_open_memory(&store, &err) < 0 || worker_pool_new(1, 1, &workers, &err) < 0);
     BUG_ON(hub_open(&(struct hub_options){dir, 0, 0}, store, workers, &h, &err) < 0);
+    while (atomic_load(&h->recovering))
+        sched_yield();
     read_all_back(h, span_of(file + JOURNAL_HEADER_BYTES, len - JOURNAL_HEADER_BYTES));
     hub_close(h);
     worker_pool_free(workers);

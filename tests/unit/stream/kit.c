@@ -170,8 +170,14 @@ void seen_done(struct seen *s)
 
 void seen_event(struct seen *s, enum stream_event_type type, uint64_t seq, struct span payload)
 {
-    assert_true(seq > s->last_seq);
+    if (seq <= s->last_seq ||
+        s->has_done) { /* on a loop's thread cmocka would end the program without a word */
+        fprintf(stderr, "event %llu of type %d after %llu\n", (unsigned long long)seq, (int)type,
+                (unsigned long long)s->last_seq);
+        abort();
+    }
     s->last_seq = seq;
+    s->has_done = type == STREAM_DONE;
     s->frames++;
     if (type == STREAM_TOKEN) {
         put(&s->text, &s->len, &s->cap, payload.ptr, payload.len);
@@ -283,7 +289,7 @@ static void step(struct reader *r)
             finish(r);
             return;
         }
-        if (r->reconnect_in && next_random(r) % r->reconnect_in == 0)
+        if (r->reconnect_in && !r->seen.has_done && next_random(r) % r->reconnect_in == 0)
             reconnect(r);
         if (r->per_wake)
             return; /* the rest at the next tick */

@@ -34,6 +34,7 @@ struct seen {
     size_t len, cap;
     uint64_t last_seq;
     uint64_t frames;
+    bool has_done;
     char *big; /* bytes of a frame that is not whole yet */
     size_t big_len, big_cap;
 };

@@ -343,12 +343,24 @@ static void write_file(const char *dir, const char *name, const char *bytes, siz
     close(fd);
 }
 
+static bool is_recovered(void *arg)
+{
+    struct hub *h = arg;
+    lock_enter(&h->table_lock);
+    bool empty = h->table.count == 0;
+    lock_leave(&h->table_lock);
+    return empty && atomic_load(&h->recovering) == 0;
+}
+
+static bool has_no_files(void *arg)
+{
+    return files_in(arg, ".log") == 0;
+}
+
 /* The text before the end; must be "1,2,…,n," for some n. */
 static int recovered_count(struct hub *h, const char *id)
 {
-    lock_enter(&h->table_lock);
-    assert_int_equal(h->table.count, 0);
-    lock_leave(&h->table_lock);
+    assert_true(wait_until(is_recovered, h));
     struct store_stream row;
     struct err err;
     assert_int_equal(store_stream_get(h->store, "default", id, &row, &err), 0);
@@ -370,7 +382,7 @@ static int recovered_count(struct hub *h, const char *id)
     return (int)row.last_seq - 1;
 }
 
-static int recover_from(const char *dir, const struct file *f, size_t len, size_t *ret_damaged)
+static int recover_from(char *dir, const struct file *f, size_t len, size_t *ret_damaged)
 {
     struct err err = {0};
     struct store *store;
@@ -381,7 +393,7 @@ static int recover_from(const char *dir, const struct file *f, size_t len, size_
     assert_int_equal(worker_pool_new(1, 1, &workers, &err), 0);
     if (hub_open(&(struct hub_options){dir, 0, 0}, store, workers, &h, &err) < 0)
         fail_msg("%s", err.msg);
-    assert_int_equal(files_in(dir, ".log"), 0);
+    assert_true(wait_until(has_no_files, dir)); /* once all is stored */
     *ret_damaged = files_in(dir, ".damaged");
     int n = recovered_count(h, "st_torn");
     hub_close(h);
@@ -583,6 +595,82 @@ static void recovery_without_memory_or_disk_fails_and_deletes_nothing(void **sta
     remove_tree(dir);
 }
 
+static void a_recovered_stream_is_readable_before_the_store_has_it(void **state)
+{
+    (void)state;
+    struct world w;
+    world_open(&w, false, 0);
+    world_hub_close(&w);
+    struct file f;
+    build_file(&f, "st_torn", 8);
+    write_file(w.journal, "00000007.log", f.bytes, f.len);
+    fault_arm(FAULT_SQL, 4, UINT64_MAX / 2); /* the look-ups of recovery work, the writes do not */
+    world_hub(&w, 0);
+    assert_true(atomic_load(&w.hub->recovering) == 1);
+    assert_stored(&w, "st_torn", "1,2,3,4,5,6,7,8,", "interrupted");
+    assert_int_equal(files_in(w.journal, ".log"), 1);
+    fault_disarm();
+    assert_int_equal(recovered_count(w.hub, "st_torn"), 8);
+    assert_true(wait_until(has_no_files, w.journal));
+    world_close(&w);
+}
+
+static void a_reader_is_told_when_the_store_cannot_be_read(void **state)
+{
+    (void)state;
+    struct world w;
+    world_open(&w, false, 0);
+    struct stream *s = new_stream(&w, true);
+    append_text(s, "text");
+    stream_close(s, "stop", NULL);
+    char *id = id_of(s);
+    stream_unref(s);
+    world_hub_close(&w);
+    world_hub(&w, 0);
+    s = find_stream(&w, id, NULL);
+    assert_non_null(s);
+    fault_arm(FAULT_SQL, 1, UINT64_MAX / 2);
+    struct reader *r = calloc(1, sizeof *r);
+    reader_start(r, &w, s, 0);
+    reader_wait(r);
+    fault_disarm();
+    assert_true(r->is_failed);
+    assert_int_equal(r->error, -ERR_IO);
+    free(r);
+    r = calloc(1, sizeof *r);
+    reader_start(r, &w, s, 0); /* the same client again */
+    reader_wait(r);
+    assert_false(r->is_failed);
+    assert_string_equal(r->reason, "stop");
+    seen_done(&r->seen);
+    free(r);
+    stream_unref(s);
+    free(id);
+    world_close(&w);
+}
+
+static void nobody_finds_a_stream_of_another_tenant(void **state)
+{
+    (void)state;
+    struct world w;
+    struct err err;
+    struct stream *s;
+    world_open(&w, true, 0);
+    assert_int_equal(stream_create(w.hub, &(struct stream_new){"other", "answer", true}, &s, &err),
+                     0);
+    append_text(s, "secret");
+    int result = 0;
+    assert_null(find_stream(&w, stream_id(s), &result));
+    assert_int_equal(result, -ERR_NOT_FOUND);
+    stream_close(s, "stop", NULL);
+    char *id = id_of(s);
+    stream_unref(s);
+    assert_null(find_stream(&w, id, &result));
+    assert_int_equal(result, -ERR_NOT_FOUND);
+    free(id);
+    world_close(&w);
+}
+
 /* ---- bounds ---- */
 
 static bool accepts(void *arg)
@@ -725,6 +813,9 @@ int main(void)
         cmocka_unit_test(a_failed_flush_is_counted_and_harms_no_stream),
         cmocka_unit_test(no_memory_at_any_point_does_no_harm),
         cmocka_unit_test(recovery_without_memory_or_disk_fails_and_deletes_nothing),
+        cmocka_unit_test(a_recovered_stream_is_readable_before_the_store_has_it),
+        cmocka_unit_test(a_reader_is_told_when_the_store_cannot_be_read),
+        cmocka_unit_test(nobody_finds_a_stream_of_another_tenant),
         cmocka_unit_test(a_store_that_fails_slows_the_producer_and_loses_nothing),
         cmocka_unit_test(a_thousand_streams_from_two_threads_are_whole),
         cmocka_unit_test(a_finished_stream_takes_no_memory),
