@@ -186,6 +186,8 @@ void out_fence(struct local_out *o, struct span language, struct span body)
     for (size_t i = 3; i < want; i++)
         ticks[i] = '`';
     n += (size_t)snprintf(b, sizeof b, "%s" SPAN_FMT "\n", ticks, SPAN_ARG(language));
+    while (body.len && body.ptr[body.len - 1] == '\n')
+        body.len--;
     size_t indent = common_indent(body);
     struct span rest = body, line;
     while (span_next(&rest, '\n', &line)) {

@@ -58,7 +58,7 @@ static void add_term(void *ctx, struct span term, uint32_t position)
 static bool has_word(struct span text, const char *word)
 {
     struct span w = span_str(word);
-    bool is_ascii = (unsigned char)word[0] < 0x80;
+    bool is_ascii = w.len && (unsigned char)w.ptr[0] < 0x80;
     for (size_t i = 0; text.ptr && i + w.len <= text.len; i++) {
         if (!span_eq_nocase(span_of(text.ptr + i, w.len), w))
             continue;
