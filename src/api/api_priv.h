@@ -53,8 +53,8 @@ void post_search(const struct route_call *c);
 
 /* routes.c: the table as data, for the index of endpoints */
 struct route {
-    unsigned methods;    /* HTTP_BIT(…)s; 0 = WebSocket */
-    const char *path;    /* one {} matches one segment */
+    unsigned methods; /* HTTP_BIT(…)s; 0 = WebSocket */
+    const char *path; /* one {} matches one segment */
     route_handler handle;
     bool (*enabled)(const struct api *a); /* NULL = always */
 };

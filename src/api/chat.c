@@ -29,8 +29,8 @@ static const char *refusal(const struct chat_fields *f)
 }
 
 /* Starts the answer. The root's reference moves to the engine when that succeeds. */
-static int start_answer(struct api *a, const struct engine_caller *who, struct chat_fields *f, const char *stream_id,
-                        struct stream **ret, struct err *err)
+static int start_answer(struct api *a, const struct engine_caller *who, struct chat_fields *f,
+                        const char *stream_id, struct stream **ret, struct err *err)
 {
     struct answer_request q = {
         .source = f->repo_url,
@@ -53,7 +53,7 @@ static int start_answer(struct api *a, const struct engine_caller *who, struct c
 
 struct chat_ws {
     struct api *api;
-    struct ws *ws;     /* NULL once closed */
+    struct ws *ws; /* NULL once closed */
     struct engine_caller who;
     bool is_native;
     bool has_request;  /* the one request has been taken */
@@ -91,7 +91,8 @@ static void ws_fail(struct chat_ws *c, const char *code, struct span text)
     ws_close(c->ws, 1000, "");
 }
 
-static void ws_fail_text(struct chat_ws *c, const char *code, const char *prefix, const char *text, const char *hint)
+static void ws_fail_text(struct chat_ws *c, const char *code, const char *prefix, const char *text,
+                         const char *hint)
 {
     struct buf b = BUF_INIT(ERROR_TEXT_MAX);
     buf_printf(&b, "%s%s", c->is_native ? "" : prefix, text);
@@ -110,16 +111,20 @@ static void on_found(void *ctx, struct stream *s, int result)
     else if (s)
         deliver_ws(c->ws, s, c->is_native ? DIALECT_NATIVE : DIALECT_TEXT, c->after);
     else
-        ws_fail_text(c, err_name(result), "Error: ", result == -ERR_NOT_FOUND ? "No such stream" : "The stream could not be read", NULL);
+        ws_fail_text(c, err_name(result), "Error: ",
+                     result == -ERR_NOT_FOUND ? "No such stream" : "The stream could not be read",
+                     NULL);
     chat_ws_free_if_done(c);
 }
 
 static void ws_resume(struct chat_ws *c, const struct chat_fields *f)
 {
-    snprintf(c->stream_id, sizeof c->stream_id, SPAN_FMT, SPAN_ARG(span_first(f->stream_id, STORE_ID_MAX - 1)));
+    snprintf(c->stream_id, sizeof c->stream_id, SPAN_FMT,
+             SPAN_ARG(span_first(f->stream_id, STORE_ID_MAX - 1)));
     c->after = f->after;
     c->is_searching = true;
-    hub_find(engine_hub(c->api->options.engine), ws_loop(c->ws), c->who.tenant, c->stream_id, on_found, c);
+    hub_find(engine_hub(c->api->options.engine), ws_loop(c->ws), c->who.tenant, c->stream_id,
+             on_found, c);
 }
 
 static void ws_ask(struct chat_ws *c, struct chat_fields *f)
@@ -149,7 +154,9 @@ static void ws_first_message(struct chat_ws *c, struct span payload)
     }
     if (!json_is_object(root)) {
         json_decref(root);
-        ws_fail_text(c, "invalid_request", "Error: ", "the request must be a JSON object (argument after ** must be a mapping)", NULL);
+        ws_fail_text(c, "invalid_request", "Error: ",
+                     "the request must be a JSON object (argument after ** must be a mapping)",
+                     NULL);
         return;
     }
     struct chat_fields f;
@@ -161,7 +168,8 @@ static void ws_first_message(struct chat_ws *c, struct span payload)
         ws_fail(c, "invalid_request", buf_span(&b));
         buf_done(&b);
     } else if (r < 0) {
-        ws_fail_text(c, err_name(r), "Error: ", r == -ERR_TOO_LARGE ? "Too many messages" : "Out of memory", NULL);
+        ws_fail_text(c, err_name(r),
+                     "Error: ", r == -ERR_TOO_LARGE ? "Too many messages" : "Out of memory", NULL);
     } else if (f.is_resume) {
         ws_resume(c, &f);
     } else {
@@ -177,7 +185,8 @@ static void ws_later_message(struct chat_ws *c, struct span payload)
         return;
     json_t *m = json_read(payload, NULL, NULL);
     if (strcmp(json_str(m, "type", ""), "stop") == 0)
-        IGNORE(engine_stop(c->api->options.engine, c->who.tenant, c->stream_id)); /* not running = nothing to stop */
+        IGNORE(engine_stop(c->api->options.engine, c->who.tenant,
+                           c->stream_id)); /* not running = nothing to stop */
     json_decref(m);
 }
 
@@ -214,7 +223,8 @@ void ws_chat(const struct route_call *call)
     c->is_native = http_header_has(call->request, "Sec-WebSocket-Protocol", SUBPROTOCOL);
     stream_new_id(c->stream_id);
     exchange_header(call->x, "X-Stream-Id", span_str(c->stream_id));
-    c->ws = exchange_upgrade(call->x, c->is_native ? SUBPROTOCOL : NULL, LIMIT_WS_MESSAGE, &callbacks, c);
+    c->ws = exchange_upgrade(call->x, c->is_native ? SUBPROTOCOL : NULL, LIMIT_WS_MESSAGE,
+                             &callbacks, c);
     if (!c->ws)
         mem_free(c);
 }
@@ -270,7 +280,8 @@ static void http_ask(const struct route_call *call, struct chat_fields *f)
     struct engine_caller who = caller_of(call->x);
     if (start_answer(call->api, &who, f, id, &s, &err) < 0) {
         char detail[1024];
-        snprintf(detail, sizeof detail, "Error preparing retriever: %s%s%s", err.msg, err.hint[0] ? ". " : "", err.hint);
+        snprintf(detail, sizeof detail, "Error preparing retriever: %s%s%s", err.msg,
+                 err.hint[0] ? ". " : "", err.hint);
         bool overload = err.code == ERR_LIMIT || err.code == ERR_UNAVAILABLE;
         if (overload)
             exchange_header(call->x, "Retry-After", SPAN_LIT("5"));
@@ -305,7 +316,9 @@ static void on_http_found(void *ctx, struct stream *s, int result)
         if (s)
             deliver_http(h->x, s, DIALECT_TEXT, h->after);
         else
-            reply_detail(h->x, err_http_status(result), result == -ERR_NOT_FOUND ? "No such stream" : "The stream could not be read");
+            reply_detail(h->x, err_http_status(result),
+                         result == -ERR_NOT_FOUND ? "No such stream"
+                                                  : "The stream could not be read");
     }
     mem_free(h);
 }
@@ -319,7 +332,8 @@ static void http_resume(const struct route_call *call, const struct chat_fields 
     snprintf(id, sizeof id, SPAN_FMT, SPAN_ARG(span_first(f->stream_id, sizeof id - 1)));
     struct engine_caller who = caller_of(call->x);
     exchange_on_abort(call->x, on_find_abort, h);
-    hub_find(engine_hub(call->api->options.engine), exchange_loop(call->x), who.tenant, id, on_http_found, h);
+    hub_find(engine_hub(call->api->options.engine), exchange_loop(call->x), who.tenant, id,
+             on_http_found, h);
 }
 
 /* application/json, application/…+json or nothing: parsed; anything else is text to the original (§1.0). */
@@ -337,7 +351,9 @@ void post_chat_stream(const struct route_call *call)
     struct err err;
     size_t offset = 0;
     struct span body = call->request->body;
-    json_t *root = is_json_type(call->request) ? json_read(body, &err, &offset) : json_stringn_nocheck(body.ptr ? body.ptr : "", body.len);
+    json_t *root = is_json_type(call->request)
+                       ? json_read(body, &err, &offset)
+                       : json_stringn_nocheck(body.ptr ? body.ptr : "", body.len);
     struct buf b = BUF_INIT(LIMIT_HTTP_BODY);
     if (!root && body.len) {
         chat_syntax_json(err.msg, offset, &b);
@@ -350,7 +366,8 @@ void post_chat_stream(const struct route_call *call)
         chat_issues_json(&f, &b);
         reply_json(call->x, 422, &b);
     } else if (r < 0) {
-        reply_detail(call->x, err_http_status(r), r == -ERR_TOO_LARGE ? "Too many messages" : "Out of memory");
+        reply_detail(call->x, err_http_status(r),
+                     r == -ERR_TOO_LARGE ? "Too many messages" : "Out of memory");
     } else if (f.is_resume) {
         http_resume(call, &f);
     } else {

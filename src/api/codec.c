@@ -11,7 +11,8 @@
 void deliver_error_text(struct span payload, struct buf *out)
 {
     json_t *e = json_read(payload, NULL, NULL);
-    const char *message = json_str(e, "message", "the answer failed"), *hint = json_str(e, "hint", "");
+    const char *message = json_str(e, "message", "the answer failed"),
+               *hint = json_str(e, "hint", "");
     bool preparing = strcmp(json_str(e, "phase", ""), "prepare") == 0;
     buf_puts(out, preparing ? "Error preparing retriever: " : "\nError: ");
     buf_puts(out, message);

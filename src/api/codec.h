@@ -8,4 +8,5 @@ extern const struct stream_codec codec_text_raw;     /* HTTP/1.0 body */
 extern const struct stream_codec codec_native_ws;
 extern const struct stream_codec codec_native_chunked; /* one SSE event a chunk */
 extern const struct stream_codec codec_native_raw;
-extern const struct stream_codec codec_gate; /* 'T' for text or the end, 'E' and the payload for an error */
+extern const struct stream_codec
+    codec_gate; /* 'T' for text or the end, 'E' and the payload for an error */

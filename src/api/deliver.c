@@ -13,10 +13,10 @@ struct delivery {
     struct follower follower;
     struct stream *stream; /* ref */
     struct loop *loop;
-    struct ws *ws;           /* NULL for HTTP */
-    struct timer quiet;      /* fires when nothing was sent for a while (SSE only) */
-    const char *keepalive;   /* what to send then, or NULL */
-    size_t keepalive_left;   /* bytes of it still to send; 0 = none due */
+    struct ws *ws;         /* NULL for HTTP */
+    struct timer quiet;    /* fires when nothing was sent for a while (SSE only) */
+    const char *keepalive; /* what to send then, or NULL */
+    size_t keepalive_left; /* bytes of it still to send; 0 = none due */
     bool failed;
 };
 
@@ -87,11 +87,13 @@ static void delivery_detach(struct byte_source *s, bool completed)
     follower_stop(&d->follower);
     stream_unref(d->stream);
     if (d->ws && (completed || d->failed))
-        ws_close(d->ws, d->failed ? 1011 : 1000, d->failed ? "the answer could not be read back" : "");
+        ws_close(d->ws, d->failed ? 1011 : 1000,
+                 d->failed ? "the answer could not be read back" : "");
     mem_free(d);
 }
 
-static struct delivery *delivery_new(struct loop *loop, struct stream *s, const struct stream_codec *codec, uint64_t after)
+static struct delivery *delivery_new(struct loop *loop, struct stream *s,
+                                     const struct stream_codec *codec, uint64_t after)
 {
     struct delivery *d = mem_alloc(sizeof *d);
     d->source = (struct byte_source){delivery_peek, delivery_consume, delivery_detach, NULL};
@@ -118,8 +120,8 @@ void deliver_http(struct exchange *x, struct stream *s, enum dialect dialect, ui
 
 void deliver_ws(struct ws *ws, struct stream *s, enum dialect dialect, uint64_t after)
 {
-    struct delivery *d =
-        delivery_new(ws_loop(ws), s, dialect == DIALECT_TEXT ? &codec_text_ws : &codec_native_ws, after);
+    struct delivery *d = delivery_new(
+        ws_loop(ws), s, dialect == DIALECT_TEXT ? &codec_text_ws : &codec_native_ws, after);
     d->ws = ws;
     ws_attach(ws, &d->source);
 }

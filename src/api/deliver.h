@@ -26,7 +26,8 @@ void deliver_ws(struct ws *ws, struct stream *s, enum dialect dialect, uint64_t 
 struct deliver_gate;
 struct deliver_gate *deliver_gate_new(struct loop *loop, struct stream *s, uint64_t timeout_ms,
                                       void (*decided)(void *ctx, struct span error), void *ctx);
-void deliver_gate_cancel(struct deliver_gate *g); /* before it was decided; `decided` is not called */
+void deliver_gate_cancel(
+    struct deliver_gate *g); /* before it was decided; `decided` is not called */
 
 /* The text a DeepWiki client sees for an error event's payload. */
 void deliver_error_text(struct span payload, struct buf *out);

@@ -21,7 +21,8 @@ static const struct {
     {"kr", "Korean (\xed\x95\x9c\xea\xb5\xad\xec\x96\xb4)"},
     {"vi", "Vietnamese (Ti\xe1\xba\xbfng Vi\xe1\xbb\x87t)"},
     {"pt-br", "Brazilian Portuguese (Portugu\xc3\xaas Brasileiro)"},
-    {"fr", "Fran\xc3\xa7" "ais (French)"},
+    {"fr", "Fran\xc3\xa7"
+           "ais (French)"},
     {"ru", "\xd0\xa0\xd1\x83\xd1\x81\xd1\x81\xd0\xba\xd0\xb8\xd0\xb9 (Russian)"},
 };
 
@@ -32,7 +33,8 @@ static void group_of(const char *path, char ret[64])
     if (!n)
         snprintf(ret, 64, "Root");
     else
-        snprintf(ret, 64, "%c%.*s", path[1] >= 'a' && path[1] <= 'z' ? path[1] - 32 : path[1], (int)(n - 1), path + 2);
+        snprintf(ret, 64, "%c%.*s", path[1] >= 'a' && path[1] <= 'z' ? path[1] - 32 : path[1],
+                 (int)(n - 1), path + 2);
 }
 
 static bool is_listed(const struct route *r)
@@ -52,17 +54,21 @@ static bool group_comes_first(const struct route *all, size_t at)
     return true;
 }
 
-static void put_group(struct json_writer *w, const struct route *all, size_t count, const char *group)
+static void put_group(struct json_writer *w, const struct route *all, size_t count,
+                      const char *group)
 {
     char other[64], line[160];
     jw_key(w, group);
     jw_arr(w);
-    for (unsigned m = 0; m < HTTP_OTHER_; m++) { /* GET before POST: sorted, as the table is by path */
+    for (unsigned m = 0; m < HTTP_OTHER_;
+         m++) { /* GET before POST: sorted, as the table is by path */
         for (size_t i = 0; i < count; i++) {
             group_of(all[i].path, other);
-            if (!is_listed(&all[i]) || strcmp(group, other) != 0 || !(all[i].methods & HTTP_BIT(m)) || m == HTTP_HEAD_)
+            if (!is_listed(&all[i]) || strcmp(group, other) != 0 ||
+                !(all[i].methods & HTTP_BIT(m)) || m == HTTP_HEAD_)
                 continue;
-            snprintf(line, sizeof line, "%s %s", http_method_name((enum http_method)m), all[i].path);
+            snprintf(line, sizeof line, "%s %s", http_method_name((enum http_method)m),
+                     all[i].path);
             jw_str(w, line);
         }
     }
@@ -148,7 +154,8 @@ void get_metrics(const struct route_call *c)
 {
     struct buf b = BUF_INIT(META_BODY_MAX), format = BUF_INIT(64);
     bool json = http_header_has(c->request, "Accept", "application/json") ||
-                (http_query_get(c->request->query, "format", &format) && span_is(buf_span(&format), "json"));
+                (http_query_get(c->request->query, "format", &format) &&
+                 span_is(buf_span(&format), "json"));
     buf_done(&format);
     if (json) {
         metric_print_json(&b);

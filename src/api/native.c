@@ -18,7 +18,8 @@ static void reply_invalid(struct exchange *x, const struct chat_fields *f)
 {
     char text[400];
     const struct chat_issue *first = &f->issues[0];
-    snprintf(text, sizeof text, "the request is not valid: %s: %s", first->loc[0] ? first->loc : "body", first->msg);
+    snprintf(text, sizeof text, "the request is not valid: %s: %s",
+             first->loc[0] ? first->loc : "body", first->msg);
     reply_problem_text(x, ERR_INVALID, text, NULL);
 }
 
@@ -35,7 +36,8 @@ void post_answers(const struct route_call *c)
         else if (r < 0)
             reply_problem_text(c->x, (enum err_code)(-r), "too many messages", NULL);
         else
-            reply_problem_text(c->x, ERR_INVALID, "messages is missing", "to resume, GET /v1/streams/{id}/events");
+            reply_problem_text(c->x, ERR_INVALID, "messages is missing",
+                               "to resume, GET /v1/streams/{id}/events");
         chat_fields_done(&f);
         return;
     }
@@ -100,9 +102,11 @@ static void on_found(void *ctx, struct stream *s, int result)
         if (s)
             deliver_http(f->x, s, DIALECT_NATIVE, f->after);
         else if (result == -ERR_NOT_FOUND)
-            reply_problem_text(f->x, ERR_NOT_FOUND, "no such stream", "streams are kept for a limited time");
+            reply_problem_text(f->x, ERR_NOT_FOUND, "no such stream",
+                               "streams are kept for a limited time");
         else
-            reply_problem_text(f->x, (enum err_code)(-result), "the stream could not be read", NULL);
+            reply_problem_text(f->x, (enum err_code)(-result), "the stream could not be read",
+                               NULL);
     } else if (f->ws && s) {
         deliver_ws(f->ws, s, DIALECT_NATIVE, f->after);
     } else if (f->ws) {
@@ -136,7 +140,8 @@ static struct find *find_new(const struct route_call *c)
     snprintf(f->id, sizeof f->id, SPAN_FMT, SPAN_ARG(span_first(c->arg, sizeof f->id - 1)));
     if (!read_after(c->request, &f->after)) {
         mem_free(f);
-        reply_problem_text(c->x, ERR_INVALID, "'after' must be the number of an event", "send the id of the last event you have seen");
+        reply_problem_text(c->x, ERR_INVALID, "'after' must be the number of an event",
+                           "send the id of the last event you have seen");
         return NULL;
     }
     f->is_searching = true;
@@ -150,7 +155,8 @@ void get_stream_events(const struct route_call *c)
         return;
     f->x = c->x;
     exchange_on_abort(c->x, on_abort, f);
-    hub_find(engine_hub(c->api->options.engine), exchange_loop(c->x), f->who.tenant, f->id, on_found, f);
+    hub_find(engine_hub(c->api->options.engine), exchange_loop(c->x), f->who.tenant, f->id,
+             on_found, f);
 }
 
 static void on_ws_message(void *ctx, struct ws *ws, bool is_text, struct span payload)
@@ -160,7 +166,8 @@ static void on_ws_message(void *ctx, struct ws *ws, bool is_text, struct span pa
     struct find *f = ctx;
     json_t *m = json_read(payload, NULL, NULL);
     if (strcmp(json_str(m, "type", ""), "stop") == 0)
-        IGNORE(engine_stop(f->api->options.engine, f->who.tenant, f->id)); /* not running = nothing to stop */
+        IGNORE(engine_stop(f->api->options.engine, f->who.tenant,
+                           f->id)); /* not running = nothing to stop */
     json_decref(m);
 }
 
@@ -181,7 +188,8 @@ void ws_stream_events(const struct route_call *c)
         return;
     struct loop *loop = exchange_loop(c->x);
     bool offered = http_header_has(c->request, "Sec-WebSocket-Protocol", "headwater.v1");
-    f->ws = exchange_upgrade(c->x, offered ? "headwater.v1" : NULL, LIMIT_WS_MESSAGE_SMALL, &callbacks, f);
+    f->ws = exchange_upgrade(c->x, offered ? "headwater.v1" : NULL, LIMIT_WS_MESSAGE_SMALL,
+                             &callbacks, f);
     if (!f->ws) {
         mem_free(f);
         return;
@@ -195,7 +203,8 @@ void post_stream_stop(const struct route_call *c)
     snprintf(id, sizeof id, SPAN_FMT, SPAN_ARG(span_first(c->arg, sizeof id - 1)));
     struct engine_caller who = caller_of(c->x);
     if (engine_stop(c->api->options.engine, who.tenant, id) < 0)
-        reply_problem_text(c->x, ERR_NOT_FOUND, "nothing runs under this id", "it may have ended already");
+        reply_problem_text(c->x, ERR_NOT_FOUND, "nothing runs under this id",
+                           "it may have ended already");
     else
         exchange_reply(c->x, 200, "application/json", SPAN_LIT("{\"stopping\":true}"));
 }
@@ -249,8 +258,9 @@ static uint64_t query_number(const struct task *t, const char *name, uint64_t fa
 static int call_skipped(struct task *t)
 {
     uint64_t limit = query_number(t, "limit", SKIPPED_PAGE_MAX);
-    return engine_skipped_json(t->api->options.engine, &t->who, t->arg, query_number(t, "offset", 0),
-                               limit > SKIPPED_PAGE_MAX ? SKIPPED_PAGE_MAX : limit, &t->out, &t->err);
+    return engine_skipped_json(
+        t->api->options.engine, &t->who, t->arg, query_number(t, "offset", 0),
+        limit > SKIPPED_PAGE_MAX ? SKIPPED_PAGE_MAX : limit, &t->out, &t->err);
 }
 
 void get_source_skipped(const struct route_call *c)
@@ -266,8 +276,8 @@ static int call_file(struct task *t)
         r = err_set(&t->err, ERR_INVALID, "path is missing");
     else
         r = engine_file_json(t->api->options.engine, &t->who, t->arg, buf_span(&path),
-                             (uint32_t)query_number(t, "start", 1), (uint32_t)query_number(t, "end", UINT32_MAX), &t->out,
-                             &t->err);
+                             (uint32_t)query_number(t, "start", 1),
+                             (uint32_t)query_number(t, "end", UINT32_MAX), &t->out, &t->err);
     buf_done(&path);
     return r;
 }
@@ -289,7 +299,8 @@ static int call_search(struct task *t)
     if (!q.source.len || !q.query.len)
         return err_set(&t->err, ERR_INVALID, "%s is missing", q.source.len ? "query" : "source");
     if (q.query.len > LIMIT_QUERY_BYTES)
-        return err_set(&t->err, ERR_TOO_LARGE, "the query is longer than %u bytes", LIMIT_QUERY_BYTES);
+        return err_set(&t->err, ERR_TOO_LARGE, "the query is longer than %u bytes",
+                       LIMIT_QUERY_BYTES);
     if (k < 1 || k > SEARCH_K_MAX)
         return err_set(&t->err, ERR_INVALID, "k must be 1 to %d", SEARCH_K_MAX);
     return engine_search_json(t->api->options.engine, &t->who, &q, &t->out, &t->err);

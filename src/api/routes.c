@@ -117,10 +117,13 @@ static void on_request(void *ctx, struct exchange *x)
     unsigned others = 0;
     for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
         const struct route *route = &routes[i];
-        if (!path_matches(route->path, r->path, &call.arg) || (route->enabled && !route->enabled(call.api)))
+        if (!path_matches(route->path, r->path, &call.arg) ||
+            (route->enabled && !route->enabled(call.api)))
             continue;
-        if (r->wants_websocket ? route->methods == WEBSOCKET : (route->methods & HTTP_BIT(r->method)) != 0) {
-            LOG_DEBUG("api", "request", LOG_S("method", http_method_name(r->method)), LOG_SPAN("path", r->path));
+        if (r->wants_websocket ? route->methods == WEBSOCKET
+                               : (route->methods & HTTP_BIT(r->method)) != 0) {
+            LOG_DEBUG("api", "request", LOG_S("method", http_method_name(r->method)),
+                      LOG_SPAN("path", r->path));
             route->handle(&call);
             return;
         }

@@ -82,7 +82,8 @@ void task_start(const struct route_call *c, json_t *body, int (*call)(struct tas
     t->arg_copy = mem_try_strndup(c->arg.ptr, c->arg.len);
     t->arg = span_of(t->arg_copy, t->arg_copy ? c->arg.len : 0);
     if (worker_submit(engine_workers(c->api->options.engine), WORKER_FAST, &t->work) < 0) {
-        reply_problem_text(c->x, ERR_UNAVAILABLE, "the server has too much to do", "try again in a few seconds");
+        reply_problem_text(c->x, ERR_UNAVAILABLE, "the server has too much to do",
+                           "try again in a few seconds");
         task_free(t);
         return;
     }

@@ -11,11 +11,11 @@ struct task {
     struct api *api;
     struct exchange *x; /* NULL once the peer has left */
     struct engine_caller who;
-    json_t *body;       /* owned; spans of the parameters point into it */
-    struct span arg;    /* path piece, owned copy */
+    json_t *body;    /* owned; spans of the parameters point into it */
+    struct span arg; /* path piece, owned copy */
     char *arg_copy;
-    struct buf query;   /* owned copy of the query string */
-    struct buf out;     /* the answer's JSON */
+    struct buf query;      /* owned copy of the query string */
+    struct buf out;        /* the answer's JSON */
     struct stream *stream; /* ref: an answer that is a stream instead */
     bool wants_sse;
     int result;

@@ -7,7 +7,8 @@
 
 #define INPUT_SHOWN_MAX 50
 
-static void add_issue(struct chat_fields *f, const char *loc, const char *type, const char *msg, const json_t *input)
+static void add_issue(struct chat_fields *f, const char *loc, const char *type, const char *msg,
+                      const json_t *input)
 {
     if (f->issue_count == CHAT_ISSUES_MAX)
         return;
@@ -18,7 +19,8 @@ static void add_issue(struct chat_fields *f, const char *loc, const char *type, 
     i->input = input;
 }
 
-static struct span want_string(struct chat_fields *f, const json_t *obj, const char *key, const char *loc, bool required)
+static struct span want_string(struct chat_fields *f, const json_t *obj, const char *key,
+                               const char *loc, bool required)
 {
     const json_t *v = json_object_get(obj, key);
     if (!v) {
@@ -56,7 +58,8 @@ static int decode_messages(struct chat_fields *f)
         char loc[64];
         snprintf(loc, sizeof loc, "messages.%zu", i);
         if (!json_is_object(m)) {
-            add_issue(f, loc, "model_attributes_type", "Input should be a valid dictionary or object to extract fields from", m);
+            add_issue(f, loc, "model_attributes_type",
+                      "Input should be a valid dictionary or object to extract fields from", m);
             continue;
         }
         snprintf(loc, sizeof loc, "messages.%zu.role", i);
@@ -71,7 +74,8 @@ int chat_decode(json_t *root, struct chat_fields *f)
 {
     *f = (struct chat_fields){.root = root};
     if (!json_is_object(root)) {
-        add_issue(f, "", "model_attributes_type", "Input should be a valid dictionary or object to extract fields from", root);
+        add_issue(f, "", "model_attributes_type",
+                  "Input should be a valid dictionary or object to extract fields from", root);
         return -ERR_INVALID;
     }
     f->stream_id = want_string(f, root, "stream_id", "stream_id", false);
@@ -93,7 +97,8 @@ int chat_decode(json_t *root, struct chat_fields *f)
     f->provider = want_string(f, root, "provider", "provider", false);
     f->model = want_string(f, root, "model", "model", false);
     f->language = want_string(f, root, "language", "language", false);
-    static const char *const filters[] = {"excluded_dirs", "excluded_files", "included_dirs", "included_files"};
+    static const char *const filters[] = {"excluded_dirs", "excluded_files", "included_dirs",
+                                          "included_files"};
     for (size_t i = 0; i < ARRAY_LEN(filters); i++)
         (void)want_string(f, root, filters[i], filters[i], false);
     return f->issue_count ? -ERR_INVALID : 0;
@@ -144,12 +149,15 @@ static void put_input(struct buf *out, const json_t *v)
 
 void chat_issues_text(const struct chat_fields *f, struct buf *out)
 {
-    buf_printf(out, "%zu validation error%s for ChatCompletionRequest", f->issue_count, f->issue_count == 1 ? "" : "s");
+    buf_printf(out, "%zu validation error%s for ChatCompletionRequest", f->issue_count,
+               f->issue_count == 1 ? "" : "s");
     for (size_t i = 0; i < f->issue_count; i++) {
         const struct chat_issue *is = &f->issues[i];
         buf_printf(out, "\n%s\n  %s [type=%s, input_value=", is->loc, is->msg, is->type);
         put_input(out, is->input);
-        buf_printf(out, ", input_type=%s]\n    For further information visit https://errors.pydantic.dev/2.11/v/%s",
+        buf_printf(out,
+                   ", input_type=%s]\n    For further information visit "
+                   "https://errors.pydantic.dev/2.11/v/%s",
                    python_type(is->input), is->type);
     }
 }

@@ -9,9 +9,9 @@
 #define CHAT_ISSUES_MAX 20
 
 struct chat_issue {
-    char loc[64];       /* "messages.0.content" */
-    const char *type;   /* "missing" … */
-    const char *msg;    /* "Field required" … */
+    char loc[64];        /* "messages.0.content" */
+    const char *type;    /* "missing" … */
+    const char *msg;     /* "Field required" … */
     const json_t *input; /* borrowed; NULL = null */
 };
 
@@ -19,8 +19,8 @@ struct chat_fields {
     json_t *root; /* owned; everything below points into it */
     struct span repo_url, type, file_path, provider, model, language, stream_id;
     uint64_t after;
-    bool is_resume;           /* {"stream_id":…[,"after":n]} and no messages: follow instead of ask */
-    struct chat_turn *turns;  /* owned */
+    bool is_resume; /* {"stream_id":…[,"after":n]} and no messages: follow instead of ask */
+    struct chat_turn *turns; /* owned */
     size_t turn_count;
     struct chat_issue issues[CHAT_ISSUES_MAX];
     size_t issue_count;
@@ -33,7 +33,8 @@ struct chat_fields {
 int chat_decode(json_t *root, struct chat_fields *ret) MUST_CHECK;
 void chat_fields_done(struct chat_fields *f);
 
-void chat_issues_text(const struct chat_fields *f, struct buf *out); /* "2 validation errors for ChatCompletionRequest\n…" */
+void chat_issues_text(const struct chat_fields *f,
+                      struct buf *out); /* "2 validation errors for ChatCompletionRequest\n…" */
 void chat_issues_json(const struct chat_fields *f, struct buf *out); /* {"detail":[…]} */
 /* 422 body for a syntax error at the byte offset. */
 void chat_syntax_json(const char *why, size_t offset, struct buf *out);

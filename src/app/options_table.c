@@ -66,14 +66,15 @@ const struct option option_table[OPT_COUNT] = {
                          .commands = B(SERVE),
                          .section = "server",
                          .help = "Serve a WebSocket echo path, for conformance tests."},
-    [OPT_BENCH_SOURCE] = {.name = "bench-source",
-                          .type = OPTION_BOOL,
-                          .fallback = "false",
-                          .env = "HEADWATER_BENCH_SOURCE",
-                          .commands = B(SERVE),
-                          .section = "server",
-                          .help = "Offer provider 'bench', whose model COUNT:BYTES:RATE makes that many "
-                                  "tokens of that size, that many a second, for benchmarks and tests."},
+    [OPT_BENCH_SOURCE] =
+        {.name = "bench-source",
+         .type = OPTION_BOOL,
+         .fallback = "false",
+         .env = "HEADWATER_BENCH_SOURCE",
+         .commands = B(SERVE),
+         .section = "server",
+         .help = "Offer provider 'bench', whose model COUNT:BYTES:RATE makes that many "
+                 "tokens of that size, that many a second, for benchmarks and tests."},
     [OPT_CORS_ORIGINS] =
         {.name = "cors-origins",
          .arg = "ORIGIN",

@@ -52,7 +52,8 @@ static void raise_descriptor_limit(void)
     if (getrlimit(RLIMIT_NOFILE, &lim) == 0 && lim.rlim_cur < lim.rlim_max) {
         lim.rlim_cur = lim.rlim_max;
         if (setrlimit(RLIMIT_NOFILE, &lim) < 0)
-            LOG_WARN("app", "the descriptor limit could not be raised", LOG_U("limit", lim.rlim_cur));
+            LOG_WARN("app", "the descriptor limit could not be raised",
+                     LOG_U("limit", lim.rlim_cur));
     }
 }
 
@@ -71,7 +72,8 @@ static int open_storage(struct runtime *r, struct err *err)
         return err_set(err, ERR_INVALID, "the data directory's name is too long");
     uint64_t keep_ms = option_u64(r->options, OPT_STREAM_RETENTION);
     size_t expired = 0;
-    if (keep_ms && store_streams_expire(r->store, clock_wall_ms() - (int64_t)keep_ms, EXPIRE_BATCH, &expired, err) < 0)
+    if (keep_ms && store_streams_expire(r->store, clock_wall_ms() - (int64_t)keep_ms, EXPIRE_BATCH,
+                                        &expired, err) < 0)
         LOG_WARN("app", "old streams could not be removed", LOG_S("why", err->msg));
     return 0;
 }
@@ -79,7 +81,8 @@ static int open_storage(struct runtime *r, struct err *err)
 static int open_engine(struct runtime *r, bool serve, struct err *err)
 {
     unsigned cores = core_count();
-    int result = worker_pool_new(cores < 2 ? 2 : cores, cores < 2 ? 1 : cores / 2, &r->workers, err);
+    int result =
+        worker_pool_new(cores < 2 ? 2 : cores, cores < 2 ? 1 : cores / 2, &r->workers, err);
     struct hub_options ho = {
         .journal_dir = r->journal_dir,
         .sync_interval_ms = option_u64(r->options, OPT_STREAM_SYNC),
@@ -132,10 +135,12 @@ static int listen_tcp(struct runtime *r, struct err *err)
         unsigned port;
         int result = server_listen(r->server, address, &port, err);
         if (result < 0) {
-            bool by_default = option_source(r->options, OPT_LISTEN) != SOURCE_FLAG && address[0] == '[';
+            bool by_default =
+                option_source(r->options, OPT_LISTEN) != SOURCE_FLAG && address[0] == '[';
             if (!by_default)
                 return result;
-            LOG_INFO("app", "not listening on IPv6", LOG_S("address", address), LOG_S("why", err->msg));
+            LOG_INFO("app", "not listening on IPv6", LOG_S("address", address),
+                     LOG_S("why", err->msg));
             continue;
         }
         const char *colon = strrchr(address, ':');

@@ -12,10 +12,10 @@
 #define NORETURN __attribute__((noreturn))
 #define CLEANUP(fn) __attribute__((cleanup(fn)))
 /* For a result that really does not matter; say why beside it. gcc takes no (void) for MUST_CHECK. */
-#define IGNORE(call)                                                                               \
-    do {                                                                                           \
-        if (call) {                                                                                \
-        }                                                                                          \
+#define IGNORE(call) \
+    do {             \
+        if (call) {  \
+        }            \
     } while (0)
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)

@@ -10,64 +10,69 @@
 #define LIMIT_WS_MESSAGE (16u << 20)       /* incoming, DeepWiki paths; past it close 1009 */
 #define LIMIT_WS_MESSAGE_SMALL (64u << 10) /* incoming, other paths */
 #define LIMIT_WS_FRAGMENTS_COUNT 65536
-#define LIMIT_WS_CONTROL 125               /* RFC 6455 §5.5 */
-#define LIMIT_WS_UNSENT (1u << 20)         /* ws_send past it: -ERR_LIMIT */
-#define LIMIT_WS_PONGS_UNSENT 4096         /* past it the connection is not read until they are sent */
+#define LIMIT_WS_CONTROL 125       /* RFC 6455 §5.5 */
+#define LIMIT_WS_UNSENT (1u << 20) /* ws_send past it: -ERR_LIMIT */
+#define LIMIT_WS_PONGS_UNSENT 4096 /* past it the connection is not read until they are sent */
 #define LIMIT_HTTP_ANSWER_HEADERS (32u << 10) /* headers a handler adds */
-#define LIMIT_WRITE_TURN (1u << 20)        /* bytes one connection may write before the others' turn */
-#define LIMIT_READ_TURN (64u << 10)        /* bytes one connection may read before the others' turn */
+#define LIMIT_WRITE_TURN (1u << 20) /* bytes one connection may write before the others' turn */
+#define LIMIT_READ_TURN (64u << 10) /* bytes one connection may read before the others' turn */
 #define LIMIT_JSON_DEPTH 64
-#define LIMIT_CONNECTIONS_COUNT 19500      /* per process, below the descriptor limit */
-#define LIMIT_MESSAGES_COUNT 1000          /* messages in one chat request */
-#define LIMIT_STREAM_EVENT (1u << 20)      /* one event's payload */
-#define LIMIT_STREAM_TAIL (256u << 10)     /* unspilled bytes kept in memory per stream */
-#define LIMIT_STREAM_BACKLOG (4u << 20)    /* past it the producer is refused: the log cannot keep up */
-#define LIMIT_STREAM_KEEP (32u << 10)      /* spilled events of a live stream that stay in memory */
-#define LIMIT_STREAM_BLOCK (64u << 10)     /* events stored as one block (one larger event is one block) */
-#define LIMIT_STREAMS_COUNT 100000         /* streams in memory; past it none is created */
-#define LIMIT_JOURNAL_PENDING (16u << 20)  /* bytes waiting for the log thread; past it producers wait */
-#define LIMIT_FEED_BYTES (256u << 10)      /* shared frames kept per feed of a live stream */
+#define LIMIT_CONNECTIONS_COUNT 19500  /* per process, below the descriptor limit */
+#define LIMIT_MESSAGES_COUNT 1000      /* messages in one chat request */
+#define LIMIT_STREAM_EVENT (1u << 20)  /* one event's payload */
+#define LIMIT_STREAM_TAIL (256u << 10) /* unspilled bytes kept in memory per stream */
+#define LIMIT_STREAM_BACKLOG \
+    (4u << 20)                        /* past it the producer is refused: the log cannot keep up */
+#define LIMIT_STREAM_KEEP (32u << 10) /* spilled events of a live stream that stay in memory */
+#define LIMIT_STREAM_BLOCK \
+    (64u << 10)                    /* events stored as one block (one larger event is one block) */
+#define LIMIT_STREAMS_COUNT 100000 /* streams in memory; past it none is created */
+#define LIMIT_JOURNAL_PENDING \
+    (16u << 20)                       /* bytes waiting for the log thread; past it producers wait */
+#define LIMIT_FEED_BYTES (256u << 10) /* shared frames kept per feed of a live stream */
 #define LIMIT_FEED_REPLAY_BYTES (1u << 20) /* the same of a closed stream */
 #define LIMIT_SEGMENT_EVENTS_COUNT 8192    /* events encoded into one shared block of frames */
-#define LIMIT_FRAME (8u << 20)             /* one event as a dialect writes it (escapes can grow it sixfold) */
-#define LIMIT_FRAME_SEGMENT (32u << 10)    /* one shared block of encoded frames */
-#define LIMIT_MERGED_FRAME (32u << 10)     /* text merged for a reader that is behind */
-#define LIMIT_FILE_BYTES (2u << 20)        /* larger files are not indexed */
+#define LIMIT_FRAME (8u << 20) /* one event as a dialect writes it (escapes can grow it sixfold) */
+#define LIMIT_FRAME_SEGMENT (32u << 10) /* one shared block of encoded frames */
+#define LIMIT_MERGED_FRAME (32u << 10)  /* text merged for a reader that is behind */
+#define LIMIT_FILE_BYTES (2u << 20)     /* larger files are not indexed */
 #define LIMIT_WALK_DEPTH 64
 #define LIMIT_WALK_FILES_COUNT 1000000
-#define LIMIT_CHUNK_BYTES (8u << 10)       /* a chunk never exceeds it */
-#define LIMIT_PATH_BYTES 4096              /* relative to a source's root */
-#define LIMIT_SKIPPED_COUNT 200000         /* kept with their reasons; past it only counted */
+#define LIMIT_CHUNK_BYTES (8u << 10)         /* a chunk never exceeds it */
+#define LIMIT_PATH_BYTES 4096                /* relative to a source's root */
+#define LIMIT_SKIPPED_COUNT 200000           /* kept with their reasons; past it only counted */
 #define LIMIT_IGNORE_FILE_BYTES (512u << 10) /* .gitignore and the like; the rest is not read */
-#define LIMIT_IGNORE_PATTERN_BYTES 1024    /* longer patterns are ignored */
-#define LIMIT_IGNORE_PATTERNS_COUNT 16384  /* per ignore file */
-#define LIMIT_SYMBOLS_COUNT 65536          /* per file */
-#define LIMIT_SYMBOL_BYTES 256             /* a qualified name is cut there */
+#define LIMIT_IGNORE_PATTERN_BYTES 1024      /* longer patterns are ignored */
+#define LIMIT_IGNORE_PATTERNS_COUNT 16384    /* per ignore file */
+#define LIMIT_SYMBOLS_COUNT 65536            /* per file */
+#define LIMIT_SYMBOL_BYTES 256               /* a qualified name is cut there */
 #define LIMIT_SYMBOL_DEPTH 24
-#define LIMIT_BATCH_FILES_COUNT 256        /* files in one run of the symbol program */
-#define LIMIT_BATCH_BYTES (4u << 20)       /* their text */
+#define LIMIT_BATCH_FILES_COUNT 256  /* files in one run of the symbol program */
+#define LIMIT_BATCH_BYTES (4u << 20) /* their text */
 #define LIMIT_QUERY_BYTES (64u << 10)
 #define LIMIT_QUERY_TERMS_COUNT 256
 #define LIMIT_WORK_QUEUE_COUNT 4096
 #define LIMIT_CHILD_OUTPUT (256u << 20)
-#define LIMIT_PROMPT_BYTES (20u << 20)     /* a provider prompt; above LIMIT_HTTP_BODY, which holds the question */
-#define LIMIT_CITATION_TEXT 512            /* answer text held back while it may be a citation */
-#define LIMIT_CITATIONS_COUNT 512          /* distinct citations of one answer */
-#define LIMIT_LOCAL_PASSAGES_COUNT 64      /* read by the local provider; the rest is left out */
+#define LIMIT_PROMPT_BYTES \
+    (20u << 20) /* a provider prompt; above LIMIT_HTTP_BODY, which holds the question */
+#define LIMIT_CITATION_TEXT 512       /* answer text held back while it may be a citation */
+#define LIMIT_CITATIONS_COUNT 512     /* distinct citations of one answer */
+#define LIMIT_LOCAL_PASSAGES_COUNT 64 /* read by the local provider; the rest is left out */
 #define LIMIT_LOCAL_PASSAGE_BYTES (64u << 10)
-#define LIMIT_LOCAL_TERMS_COUNT 64         /* of the question; one bit each */
-#define LIMIT_LOCAL_UNITS_COUNT 20000      /* sentences and lines looked at */
-#define LIMIT_LOCAL_CITED_COUNT 4096       /* citations read from a research's history */
+#define LIMIT_LOCAL_TERMS_COUNT 64    /* of the question; one bit each */
+#define LIMIT_LOCAL_UNITS_COUNT 20000 /* sentences and lines looked at */
+#define LIMIT_LOCAL_CITED_COUNT 4096  /* citations read from a research's history */
 #define LIMIT_LOG_LINE (8u << 10)
 #define LIMIT_LOG_BACKLOG (1u << 20)
 
-#define TIMEOUT_HTTP_HEAD_MS 10000  /* first byte of a request to the end of its head */
-#define TIMEOUT_HTTP_BODY_MS 30000  /* between two reads of a body */
-#define TIMEOUT_HTTP_IDLE_MS 75000  /* keep-alive */
-#define TIMEOUT_WS_PING_MS 20000    /* a ping every … */
-#define TIMEOUT_WS_PONG_MS 20000    /* … and a pong within */
-#define TIMEOUT_WS_CLOSE_MS 2000    /* the peer's close frame after ours; also: a refused request's last bytes */
+#define TIMEOUT_HTTP_HEAD_MS 10000 /* first byte of a request to the end of its head */
+#define TIMEOUT_HTTP_BODY_MS 30000 /* between two reads of a body */
+#define TIMEOUT_HTTP_IDLE_MS 75000 /* keep-alive */
+#define TIMEOUT_WS_PING_MS 20000   /* a ping every … */
+#define TIMEOUT_WS_PONG_MS 20000   /* … and a pong within */
+#define TIMEOUT_WS_CLOSE_MS \
+    2000 /* the peer's close frame after ours; also: a refused request's last bytes */
 #define TIMEOUT_WRITE_STALL_MS 60000 /* no byte accepted by the peer: cut off, it may resume */
-#define TIMEOUT_SYMBOLS_MS 30000    /* one run of the symbol program */
+#define TIMEOUT_SYMBOLS_MS 30000     /* one run of the symbol program */
 #define TIMEOUT_DRAIN_MS 10000
 #define KEEPALIVE_SSE_MS 15000

@@ -16,7 +16,10 @@ struct span {
 
 #define SPAN_NULL ((struct span){NULL, 0})
 #define SPAN_LIT(s) ((struct span){"" s, sizeof(s) - 1})
-#define SPAN_INIT(s) {"" s, sizeof(s) - 1} /* for initializers of static tables */
+#define SPAN_INIT(s)        \
+    {                       \
+        "" s, sizeof(s) - 1 \
+    } /* for initializers of static tables */
 #define SPAN_FMT "%.*s"
 #define SPAN_ARG(s) (int)((s).len > 4096 ? 4096 : (s).len), (s).ptr ? (s).ptr : ""
 

@@ -32,7 +32,8 @@ enum { M_ANSWERS, M_FAILED, M_CANCELLED, M_TOKENS, M_CITATIONS };
 static struct metric metrics[] = {
     [M_ANSWERS] = METRIC_COUNTER("headwater_answers_total", "answers ended, in any way"),
     [M_FAILED] = METRIC_COUNTER("headwater_answers_failed_total", "answers ended by an error"),
-    [M_CANCELLED] = METRIC_COUNTER("headwater_answers_cancelled_total", "answers stopped on request"),
+    [M_CANCELLED] =
+        METRIC_COUNTER("headwater_answers_cancelled_total", "answers stopped on request"),
     [M_TOKENS] = METRIC_COUNTER("headwater_answer_tokens_total", "completion tokens of answers"),
     [M_CITATIONS] = METRIC_COUNTER("headwater_citations_total", "citations checked and sent"),
 };
@@ -87,7 +88,8 @@ static void answer_free(struct answer *a)
 }
 
 /* The one way out: says how it ended, and is gone. `err` only for a failure. */
-static void end(struct answer *a, int result, const struct err *err, const char *phase, const char *reason, const char *extra)
+static void end(struct answer *a, int result, const struct err *err, const char *phase,
+                const char *reason, const char *extra)
 {
     struct engine *e = a->engine;
     struct stream *s = a->running.stream;
@@ -151,12 +153,16 @@ static void after_index(struct answer *a)
 {
     a->index = source_any_index(a->engine, a->source_id);
     if (!a->index || is_stopped(a)) {
-        end(a, is_stopped(a) ? -ERR_CANCELLED : a->waiter.result < 0 ? a->waiter.result : -ERR_UNAVAILABLE, &a->waiter.why,
-            "prepare", "error", NULL);
+        end(a,
+            is_stopped(a)          ? -ERR_CANCELLED
+            : a->waiter.result < 0 ? a->waiter.result
+                                   : -ERR_UNAVAILABLE,
+            &a->waiter.why, "prepare", "error", NULL);
         return;
     }
     if (a->waiter.result < 0)
-        emit_status(a->running.stream, "resolving", -1, "The source could not be indexed again (%s); answering from the last index",
+        emit_status(a->running.stream, "resolving", -1,
+                    "The source could not be indexed again (%s); answering from the last index",
                     a->waiter.why.msg);
     retrieve(a);
 }
@@ -173,14 +179,18 @@ static void retrieve(struct answer *a)
     index_stats(a->index, &stats);
     snprintf(a->revision, sizeof a->revision, "%s", stats.revision);
     char revision_now[65];
-    source_names(a->engine, a->source_id, a->source_name, sizeof a->source_name, revision_now, sizeof revision_now);
-    emit_status(a->running.stream, "retrieving", -1, "Searching %u passages of %u files", stats.chunks, stats.files);
+    source_names(a->engine, a->source_id, a->source_name, sizeof a->source_name, revision_now,
+                 sizeof revision_now);
+    emit_status(a->running.stream, "retrieving", -1, "Searching %u passages of %u files",
+                stats.chunks, stats.files);
     struct retrieval_options o = {
         .max_passages = PASSAGES_MAX,
         .token_budget = PASSAGE_TOKENS_MAX,
         .near_path = a->request.file_path,
     };
-    int r = is_stopped(a) ? -ERR_CANCELLED : retrieval_search(a->index, a->research.question, &o, &a->passages, &err);
+    int r = is_stopped(a)
+                ? -ERR_CANCELLED
+                : retrieval_search(a->index, a->research.question, &o, &a->passages, &err);
     if (r < 0) {
         end(a, r, &err, "prepare", "error", NULL);
         return;
@@ -289,7 +299,8 @@ static int call_provider(struct answer *a, struct chat_usage *usage, struct err 
     struct index_file_view file = {0};
     struct prompt prompt;
     if (a->request.file_path.len)
-        (void)index_file_by_path(a->index, a->request.file_path, &file); /* absent: asked without it, as the protocol does */
+        (void)index_file_by_path(a->index, a->request.file_path,
+                                 &file); /* absent: asked without it, as the protocol does */
     struct prompt_input in = {
         .question = a->research.question,
         .turns = a->research.turns,
@@ -334,7 +345,9 @@ static void generate(struct answer *a)
     struct err err = {0};
     struct chat_usage usage = {.finish = "stop"};
     move(a, ANSWER_GENERATE);
-    emit_status(a->running.stream, "answering", -1, a->passages.count ? "Answering from %zu passages" : "Nothing was found (%zu passages)",
+    emit_status(a->running.stream, "answering", -1,
+                a->passages.count ? "Answering from %zu passages"
+                                  : "Nothing was found (%zu passages)",
                 a->passages.count);
     a->cite_sink = (struct cite_sink){a, cited_file, on_citation, on_text};
     cite_init(&a->cites, &a->cite_sink);
@@ -342,9 +355,11 @@ static void generate(struct answer *a)
     if (r == 0)
         r = cite_end(&a->cites);
     if (r < 0 && !err.msg[0])
-        err_set(&err, r == -ERR_CANCELLED ? ERR_CANCELLED : (enum err_code)(-r), "the answer could not be written (%s)", err_name(r));
+        err_set(&err, r == -ERR_CANCELLED ? ERR_CANCELLED : (enum err_code)(-r),
+                "the answer could not be written (%s)", err_name(r));
     emit_usage(a, &usage);
-    end(a, r, &err, "generate", usage.finish, "\"provider\":\"" ENGINE_PROVIDER_LOCAL "\",\"model\":\"" ENGINE_MODEL_LOCAL "\"");
+    end(a, r, &err, "generate", usage.finish,
+        "\"provider\":\"" ENGINE_PROVIDER_LOCAL "\",\"model\":\"" ENGINE_MODEL_LOCAL "\"");
 }
 
 static void run(struct work *work)
@@ -360,12 +375,14 @@ static void run(struct work *work)
 
 /* ---- start ---- */
 
-static int check_provider(const struct engine *e, struct span provider, bool *ret_is_bench, struct err *err)
+static int check_provider(const struct engine *e, struct span provider, bool *ret_is_bench,
+                          struct err *err)
 {
     *ret_is_bench = e->bench && span_is(provider, ENGINE_PROVIDER_BENCH);
     if (!provider.len || span_is(provider, ENGINE_PROVIDER_LOCAL) || *ret_is_bench)
         return 0;
-    return err_set(err, ERR_INVALID, "Configuration for provider '" SPAN_FMT "' not found", SPAN_ARG(span_first(provider, 64)));
+    return err_set(err, ERR_INVALID, "Configuration for provider '" SPAN_FMT "' not found",
+                   SPAN_ARG(span_first(provider, 64)));
 }
 
 static int copy_request(struct answer *a, const struct answer_request *from, struct err *err)
@@ -378,7 +395,8 @@ static int copy_request(struct answer *a, const struct answer_request *from, str
     memcpy(a->messages, from->messages, from->message_count * sizeof *a->messages);
     a->request.messages = a->messages;
     const char *fallback = a->engine->options.default_language;
-    snprintf(a->language, sizeof a->language, SPAN_FMT, SPAN_ARG(from->language.len ? from->language : span_str(fallback)));
+    snprintf(a->language, sizeof a->language, SPAN_FMT,
+             SPAN_ARG(from->language.len ? from->language : span_str(fallback)));
     int r = research_read(a->messages, from->message_count, &a->research, err);
     if (r == 0 && a->research.question.len > LIMIT_QUERY_BYTES)
         a->research.question = span_first(a->research.question, LIMIT_QUERY_BYTES);
@@ -395,7 +413,8 @@ static void on_bench_ended(void *ctx)
 static int launch(struct answer *a, struct err *err)
 {
     if (a->is_bench)
-        return bench_source_add(a->engine->bench, a->running.stream, a->request.model, on_bench_ended, a, err);
+        return bench_source_add(a->engine->bench, a->running.stream, a->request.model,
+                                on_bench_ended, a, err);
     if (worker_submit(a->engine->options.workers, WORKER_FAST, &a->work) == 0)
         return 0;
     err_set(err, ERR_LIMIT, "too many answers are waiting");
@@ -403,8 +422,8 @@ static int launch(struct answer *a, struct err *err)
     return -ERR_LIMIT;
 }
 
-int engine_answer(struct engine *e, const struct engine_caller *who, const struct answer_request *request,
-                  struct stream **ret_stream, struct err *err)
+int engine_answer(struct engine *e, const struct engine_caller *who,
+                  const struct answer_request *request, struct stream **ret_stream, struct err *err)
 {
     bool is_bench;
     struct stream *s = NULL;
@@ -415,7 +434,8 @@ int engine_answer(struct engine *e, const struct engine_caller *who, const struc
     struct answer *a = mem_alloc(sizeof *a);
     *a = (struct answer){.work.run = run, .engine = e, .who = *who, .is_bench = is_bench};
     list_init(&a->running.link);
-    struct stream_new what = {.tenant = who->tenant, .kind = "answer", .is_durable = true, .id = request->stream_id};
+    struct stream_new what = {
+        .tenant = who->tenant, .kind = "answer", .is_durable = true, .id = request->stream_id};
     r = copy_request(a, request, err);
     if (r == 0)
         r = stream_create(e->options.hub, &what, &s, err);

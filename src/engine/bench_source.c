@@ -33,9 +33,12 @@ struct bench_source {
 static void generator_end(struct generator *g, const char *reason)
 {
     char usage[160];
-    int n = snprintf(usage, sizeof usage, "{\"prompt_tokens\":0,\"completion_tokens\":%llu,\"cost\":0,\"is_estimate\":false}",
-                     (unsigned long long)g->sent);
-    IGNORE(stream_append(g->stream, STREAM_USAGE, span_of(usage, (size_t)n))); /* the close follows in any case */
+    int n = snprintf(
+        usage, sizeof usage,
+        "{\"prompt_tokens\":0,\"completion_tokens\":%llu,\"cost\":0,\"is_estimate\":false}",
+        (unsigned long long)g->sent);
+    IGNORE(stream_append(g->stream, STREAM_USAGE,
+                         span_of(usage, (size_t)n))); /* the close follows in any case */
     stream_close(g->stream, reason, "\"provider\":\"bench\"");
     list_remove(&g->link);
     stream_unref(g->stream);
@@ -106,14 +109,13 @@ static void *bench_main(void *arg)
     while (!is_stopping(b)) {
         take_fresh(b);
         uint64_t now = clock_ns();
-        list_each(n, &b->active)
-            (void)generator_step(container_of(n, struct generator, link), now, text);
+        list_each(n, &b->active)(void)
+            generator_step(container_of(n, struct generator, link), now, text);
         struct timespec pause = {0, TICK_NS};
         nanosleep(&pause, NULL);
     }
     take_fresh(b);
-    list_each(n, &b->active)
-        generator_end(container_of(n, struct generator, link), "cancelled");
+    list_each(n, &b->active) generator_end(container_of(n, struct generator, link), "cancelled");
     mem_free(text);
     return NULL;
 }
@@ -121,14 +123,15 @@ static void *bench_main(void *arg)
 static bool parse_model(struct span model, struct generator *ret)
 {
     struct span rest = model, count, bytes, rate;
-    return span_next(&rest, ':', &count) && span_next(&rest, ':', &bytes) && span_next(&rest, ':', &rate) && !rest.ptr &&
-           parse_u64(count, &ret->count) && parse_u64(bytes, &ret->bytes) && parse_u64(rate, &ret->rate) &&
+    return span_next(&rest, ':', &count) && span_next(&rest, ':', &bytes) &&
+           span_next(&rest, ':', &rate) && !rest.ptr && parse_u64(count, &ret->count) &&
+           parse_u64(bytes, &ret->bytes) && parse_u64(rate, &ret->rate) &&
            ret->count <= BENCH_COUNT_MAX && ret->bytes >= 12 && ret->bytes <= BENCH_BYTES_MAX &&
            ret->rate <= BENCH_RATE_MAX;
 }
 
-int bench_source_add(struct bench_source *b, struct stream *s, struct span model, void (*ended)(void *ctx), void *ctx,
-                     struct err *err)
+int bench_source_add(struct bench_source *b, struct stream *s, struct span model,
+                     void (*ended)(void *ctx), void *ctx, struct err *err)
 {
     struct generator *g = mem_alloc(sizeof *g);
     if (!parse_model(model, g)) {

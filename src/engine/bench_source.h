@@ -11,5 +11,5 @@ int bench_source_new(struct bench_source **ret, struct err *err) MUST_CHECK;
 /* Ends what still runs as "cancelled". */
 void bench_source_free(struct bench_source *b);
 /* Begins an answer on the stream (takes a reference of its own) and closes it when done or stopped. `ended` is called at the end. */
-int bench_source_add(struct bench_source *b, struct stream *s, struct span model, void (*ended)(void *ctx), void *ctx,
-                     struct err *err) MUST_CHECK;
+int bench_source_add(struct bench_source *b, struct stream *s, struct span model,
+                     void (*ended)(void *ctx), void *ctx, struct err *err) MUST_CHECK;

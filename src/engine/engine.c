@@ -68,8 +68,7 @@ void engine_free(struct engine *e)
         return;
     lock_enter(&e->lock);
     e->stopping = true;
-    list_each(n, &e->running)
-        stream_request_stop(container_of(n, struct running, link)->stream);
+    list_each(n, &e->running) stream_request_stop(container_of(n, struct running, link)->stream);
     while (e->running_count)
         cond_wait(&e->idle, &e->lock);
     lock_leave(&e->lock);
@@ -166,7 +165,8 @@ void emit_status(struct stream *s, const char *stage, double progress, const cha
     jw_kstr(&w, "message", message);
     jw_end_obj(&w);
     if (!buf_failed(&b))
-        IGNORE(stream_append(s, STREAM_STATUS, buf_span(&b))); /* progress may be lost, the end may not */
+        IGNORE(stream_append(s, STREAM_STATUS,
+                             buf_span(&b))); /* progress may be lost, the end may not */
     buf_done(&b);
 }
 
@@ -182,7 +182,8 @@ void emit_error(struct stream *s, const struct err *err, const char *phase)
     jw_kstr(&w, "phase", phase);
     jw_end_obj(&w);
     if (!buf_failed(&b))
-        IGNORE(stream_append(s, STREAM_ERROR, buf_span(&b))); /* the close that follows says "error" in any case */
+        IGNORE(stream_append(s, STREAM_ERROR,
+                             buf_span(&b))); /* the close that follows says "error" in any case */
     buf_done(&b);
 }
 

@@ -16,16 +16,18 @@
 struct engine;
 
 struct engine_options {
-    const char *index_dir;            /* created */
-    const char *const *allow_paths;   /* directories that clients without trust may name; NULL-terminated */
-    const char *default_language;     /* "en" */
-    bool bench_source;                /* offer provider "bench" */
-    struct store *store;              /* these three are borrowed and outlive the engine */
+    const char *index_dir; /* created */
+    const char *const
+        *allow_paths; /* directories that clients without trust may name; NULL-terminated */
+    const char *default_language; /* "en" */
+    bool bench_source;            /* offer provider "bench" */
+    struct store *store;          /* these three are borrowed and outlive the engine */
     struct hub *hub;
     struct worker_pool *workers;
 };
 
-int engine_new(const struct engine_options *options, struct engine **ret, struct err *err) MUST_CHECK;
+int engine_new(const struct engine_options *options, struct engine **ret,
+               struct err *err) MUST_CHECK;
 /* Stops running work and waits until it has ended. */
 void engine_free(struct engine *e);
 /* Refuses new work from now on and asks what runs to finish; returns how much still runs. */
@@ -36,7 +38,7 @@ struct worker_pool *engine_workers(struct engine *e);
 /* Who asks, as far as the engine cares. */
 struct engine_caller {
     const char *tenant; /* STORE_TENANT_DEFAULT */
-    bool is_trusted;    /* may name any path: the command line through the data directory's socket */
+    bool is_trusted; /* may name any path: the command line through the data directory's socket */
 };
 
 /* ---- sources ---- */
@@ -50,8 +52,9 @@ struct index_request {
  * Starts (or joins) the indexing of a source. *ret_stream: its progress, status events
  * {"stage":"scanning"|"indexing"|"ready","progress","message",…}, then done. Blocks (path and store look-ups).
  */
-int engine_index(struct engine *e, const struct engine_caller *who, const struct index_request *request,
-                 struct stream **ret_stream, struct err *err) MUST_CHECK;
+int engine_index(struct engine *e, const struct engine_caller *who,
+                 const struct index_request *request, struct stream **ret_stream,
+                 struct err *err) MUST_CHECK;
 
 /* {"sources":[…]} Blocks. */
 int engine_sources_json(struct engine *e, const struct engine_caller *who, struct buf *out,
@@ -60,8 +63,9 @@ int engine_sources_json(struct engine *e, const struct engine_caller *who, struc
 int engine_skipped_json(struct engine *e, const struct engine_caller *who, struct span source,
                         size_t offset, size_t limit, struct buf *out, struct err *err) MUST_CHECK;
 /* Lines of an indexed file: {"path","language","start","end","total_lines","text",…}. Blocks. */
-int engine_file_json(struct engine *e, const struct engine_caller *who, struct span source, struct span path,
-                     uint32_t start, uint32_t end, struct buf *out, struct err *err) MUST_CHECK;
+int engine_file_json(struct engine *e, const struct engine_caller *who, struct span source,
+                     struct span path, uint32_t start, uint32_t end, struct buf *out,
+                     struct err *err) MUST_CHECK;
 
 /* ---- search ---- */
 
@@ -71,8 +75,9 @@ struct search_request {
     bool explain;
 };
 /* {"hits":[…],"note"}; indexes first when needed, waiting for it. Blocks. */
-int engine_search_json(struct engine *e, const struct engine_caller *who, const struct search_request *request,
-                       struct buf *out, struct err *err) MUST_CHECK;
+int engine_search_json(struct engine *e, const struct engine_caller *who,
+                       const struct search_request *request, struct buf *out,
+                       struct err *err) MUST_CHECK;
 
 /* ---- answers ---- */
 
@@ -81,19 +86,20 @@ int engine_search_json(struct engine *e, const struct engine_caller *who, const 
 #define ENGINE_PROVIDER_BENCH "bench" /* see bench_source.h */
 
 struct answer_request {
-    struct span source;          /* path or name (repo_url of the protocols) */
+    struct span source;               /* path or name (repo_url of the protocols) */
     const struct chat_turn *messages; /* at least one; the last is the user's */
     size_t message_count;
     struct span file_path, provider, model, language; /* empty = default */
-    const char *stream_id; /* from stream_new_id, or NULL */
-    json_t *keep;          /* what the spans point into; the engine takes the reference when it succeeds */
+    const char *stream_id;                            /* from stream_new_id, or NULL */
+    json_t *keep; /* what the spans point into; the engine takes the reference when it succeeds */
 };
 /*
  * Starts an answer; everything that can be refused at once is (unknown provider, no room). Its stream carries status, token,
  * citation, usage, error and done events. Never blocks.
  */
-int engine_answer(struct engine *e, const struct engine_caller *who, const struct answer_request *request,
-                  struct stream **ret_stream, struct err *err) MUST_CHECK;
+int engine_answer(struct engine *e, const struct engine_caller *who,
+                  const struct answer_request *request, struct stream **ret_stream,
+                  struct err *err) MUST_CHECK;
 
 /* Aborts the work behind a stream; its done says "cancelled". -ERR_NOT_FOUND when nothing runs under that id. */
 int engine_stop(struct engine *e, const char *tenant, const char *stream_id) MUST_CHECK;

@@ -14,9 +14,9 @@ struct bench_source;
 /* A source that has been used since start: its open index and the job that is renewing it. */
 struct live_source {
     struct store_source row;
-    struct index *index; /* ref; NULL until there is one */
+    struct index *index;   /* ref; NULL until there is one */
     struct index_job *job; /* borrowed while it runs */
-    uint64_t checked_ms; /* monotonic time of the last look at the tree */
+    uint64_t checked_ms;   /* monotonic time of the last look at the tree */
 };
 
 /* Work that engine_stop can reach: embedded in answers and index jobs. */
@@ -28,9 +28,9 @@ struct running {
 struct engine {
     struct engine_options options;
     char *index_dir;
-    char **allow_paths; /* resolved, NULL-terminated */
+    char **allow_paths;         /* resolved, NULL-terminated */
     struct bench_source *bench; /* owned; NULL unless asked for */
-    struct lock lock;   /* all below */
+    struct lock lock;           /* all below */
     struct cond idle;
     struct map sources; /* id → struct live_source */
     struct list running;
@@ -39,25 +39,29 @@ struct engine {
 };
 
 /* running.c: 0 or -ERR_LIMIT / -ERR_UNAVAILABLE (stopping). */
-int running_enter(struct engine *e, struct running *r, struct stream *s, struct err *err) MUST_CHECK;
+int running_enter(struct engine *e, struct running *r, struct stream *s,
+                  struct err *err) MUST_CHECK;
 void running_leave(struct engine *e, struct running *r);
 
 /* Events in the shapes that stream.h names. Failures are the stream's (closed, no memory): the work polls for them. */
-void emit_status(struct stream *s, const char *stage, double progress /* <0 = unknown */, const char *fmt, ...) PRINTF(4, 5);
-void emit_error(struct stream *s, const struct err *err, const char *phase /* "prepare" or "generate" */);
+void emit_status(struct stream *s, const char *stage, double progress /* <0 = unknown */,
+                 const char *fmt, ...) PRINTF(4, 5);
+void emit_error(struct stream *s, const struct err *err,
+                const char *phase /* "prepare" or "generate" */);
 
 /*
  * sources.c. Resolves what a caller named to a source, making a row for a new directory. Blocks.
  * -ERR_NOT_FOUND, -ERR_FORBIDDEN (outside of --allow-path), -ERR_UNSUPPORTED (remote).
  */
-int source_resolve(struct engine *e, const struct engine_caller *who, struct span named, struct span name,
-                   char ret_id[STORE_ID_MAX], struct err *err) MUST_CHECK;
+int source_resolve(struct engine *e, const struct engine_caller *who, struct span named,
+                   struct span name, char ret_id[STORE_ID_MAX], struct err *err) MUST_CHECK;
 /* Reference to the open index, or NULL when there is none or the tree has changed since. Blocks. */
 struct index *source_fresh_index(struct engine *e, const char *id);
 /* The newest index there is, fresh or not; NULL when none. */
 struct index *source_any_index(struct engine *e, const char *id);
 /* Copies what callers show: name and revision. */
-bool source_names(struct engine *e, const char *id, char *ret_name, size_t name_size, char *ret_revision, size_t revision_size);
+bool source_names(struct engine *e, const char *id, char *ret_name, size_t name_size,
+                  char *ret_revision, size_t revision_size);
 struct live_source *source_live(struct engine *e, const char *id); /* with e->lock held */
 
 /*

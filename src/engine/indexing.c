@@ -80,11 +80,12 @@ static int add_file(struct index_builder *b, const struct ingest_file *file, str
 {
     struct index_chunk_in *chunks = mem_try_array(file->chunk_count, sizeof *chunks);
     if (!chunks)
-        return err_set(err, ERR_NO_MEMORY, "out of memory for the chunks of '" SPAN_FMT "'", SPAN_ARG(file->path));
+        return err_set(err, ERR_NO_MEMORY, "out of memory for the chunks of '" SPAN_FMT "'",
+                       SPAN_ARG(file->path));
     for (size_t i = 0; i < file->chunk_count; i++) {
         const struct ingest_chunk *c = &file->chunks[i];
-        chunks[i] = (struct index_chunk_in){c->start_line, c->end_line, c->start, c->len,
-                                            c->symbol, c->symbol_kind, (uint8_t)c->kind};
+        chunks[i] = (struct index_chunk_in){c->start_line, c->end_line,    c->start,        c->len,
+                                            c->symbol,     c->symbol_kind, (uint8_t)c->kind};
     }
     struct index_file_in f = {
         .path = file->path,
@@ -119,13 +120,16 @@ static void keep_skipped(struct index_job *job, const struct ingest *in)
             items[i].path = mem_strdup("");
     }
     struct err err;
-    if (store_skipped_put(job->engine->options.store, stream_tenant(job->running.stream), job->source_id, items, n, &err) < 0)
-        LOG_WARN("engine", "the list of skipped files was not kept", LOG_S("source", job->source_id), LOG_S("why", err.msg));
+    if (store_skipped_put(job->engine->options.store, stream_tenant(job->running.stream),
+                          job->source_id, items, n, &err) < 0)
+        LOG_WARN("engine", "the list of skipped files was not kept",
+                 LOG_S("source", job->source_id), LOG_S("why", err.msg));
     store_skipped_free(items, n);
 }
 
 /* Walks, cuts and builds the segment file. */
-static int build(struct index_job *job, const char *path, struct ingest_progress *ret_progress, struct err *err)
+static int build(struct index_job *job, const char *path, struct ingest_progress *ret_progress,
+                 struct err *err)
 {
     struct ingest *in = NULL;
     struct index_builder *b = NULL;
@@ -167,7 +171,8 @@ static void replace(char **field, const char *with)
 }
 
 /* Opens the new segment, makes it the source's index, stores the row, removes the old file. */
-static int publish(struct index_job *job, const char *path, const struct ingest_progress *p, struct err *err)
+static int publish(struct index_job *job, const char *path, const struct ingest_progress *p,
+                   struct err *err)
 {
     struct engine *e = job->engine;
     struct index *ix;
@@ -214,7 +219,8 @@ static void remember_failure(struct index_job *job, const struct err *why)
     if (!s->row.index_file[0])
         replace(&s->row.state, "failed");
     if (store_source_put(e->options.store, &s->row, &ignored) < 0)
-        LOG_WARN("engine", "the failure of an index job was not kept", LOG_S("source", job->source_id));
+        LOG_WARN("engine", "the failure of an index job was not kept",
+                 LOG_S("source", job->source_id));
     lock_leave(&e->lock);
 }
 
@@ -260,8 +266,8 @@ static void run_job(struct work *work)
         (void)unlink(path);
         metric_add(&metrics[M_FAILED], 1);
         remember_failure(job, &err);
-        LOG_WARN("engine", "indexing failed", LOG_S("source", job->source_id), LOG_S("stream", stream_id(s)),
-                 LOG_S("why", err.msg));
+        LOG_WARN("engine", "indexing failed", LOG_S("source", job->source_id),
+                 LOG_S("stream", stream_id(s)), LOG_S("why", err.msg));
         if (r != -ERR_CANCELLED)
             emit_error(s, &err, "prepare");
     } else {
@@ -271,9 +277,9 @@ static void run_job(struct work *work)
                  (unsigned long long)(p.files_done), (unsigned long long)p.skipped_count,
                  (unsigned long long)(ms / 1000), (unsigned long long)(ms % 1000 / 100));
         say(job, "ready", 1, text);
-        LOG_INFO("engine", "indexed", LOG_S("source", job->source_id), LOG_S("stream", stream_id(s)),
-                 LOG_U("files", p.files_done), LOG_U("bytes", p.bytes_done), LOG_U("skipped", p.skipped_count),
-                 LOG_U("ms", ms));
+        LOG_INFO("engine", "indexed", LOG_S("source", job->source_id),
+                 LOG_S("stream", stream_id(s)), LOG_U("files", p.files_done),
+                 LOG_U("bytes", p.bytes_done), LOG_U("skipped", p.skipped_count), LOG_U("ms", ms));
     }
     stream_close(s, r == 0 ? "stop" : r == -ERR_CANCELLED ? "cancelled" : "error", NULL);
     release_waiters(job, r, &err);
@@ -282,7 +288,8 @@ static void run_job(struct work *work)
     mem_free(job);
 }
 
-static int job_new(struct engine *e, const char *source_id, const char *location, struct index_job **ret, struct err *err)
+static int job_new(struct engine *e, const char *source_id, const char *location,
+                   struct index_job **ret, struct err *err)
 {
     struct stream *s;
     struct stream_new what = {.kind = "index", .is_durable = true};
@@ -318,8 +325,8 @@ static void join(struct index_job *job, struct index_waiter *waiter, struct stre
         *ret_stream = stream_ref(job->running.stream);
 }
 
-static bool join_running(struct engine *e, const char *source_id, struct index_waiter *waiter, struct stream **ret_stream,
-                         char **ret_location)
+static bool join_running(struct engine *e, const char *source_id, struct index_waiter *waiter,
+                         struct stream **ret_stream, char **ret_location)
 {
     lock_enter(&e->lock);
     struct live_source *s = source_live(e, source_id);
@@ -340,8 +347,8 @@ static void job_drop(struct index_job *job)
     mem_free(job);
 }
 
-int indexing_start(struct engine *e, const char *source_id, struct index_waiter *waiter, struct stream **ret_stream,
-                   struct err *err)
+int indexing_start(struct engine *e, const char *source_id, struct index_waiter *waiter,
+                   struct stream **ret_stream, struct err *err)
 {
     CLEANUP(mem_freep) char *location = NULL;
     struct index_job *job;
@@ -401,8 +408,8 @@ static int already_fresh(struct engine *e, const char *id, struct stream **ret, 
     return 0;
 }
 
-int engine_index(struct engine *e, const struct engine_caller *who, const struct index_request *request,
-                 struct stream **ret_stream, struct err *err)
+int engine_index(struct engine *e, const struct engine_caller *who,
+                 const struct index_request *request, struct stream **ret_stream, struct err *err)
 {
     char id[STORE_ID_MAX];
     int r = source_resolve(e, who, request->source, request->name, id, err);

@@ -21,7 +21,8 @@ static bool is_remote(struct span s)
 static bool path_is_below(const char *path, const char *dir)
 {
     size_t n = strlen(dir);
-    return strncmp(path, dir, n) == 0 && (path[n] == 0 || path[n] == '/' || (n && dir[n - 1] == '/'));
+    return strncmp(path, dir, n) == 0 &&
+           (path[n] == 0 || path[n] == '/' || (n && dir[n - 1] == '/'));
 }
 
 static bool may_name(const struct engine *e, const struct engine_caller *who, const char *path)
@@ -68,8 +69,8 @@ static void last_component(const char *path, char *ret, size_t size)
 }
 
 /* A new row; a name that is taken by another folder gets a number. */
-static int source_create(struct engine *e, const struct engine_caller *who, const char *path, struct span name,
-                         char ret_id[STORE_ID_MAX], struct err *err)
+static int source_create(struct engine *e, const struct engine_caller *who, const char *path,
+                         struct span name, char ret_id[STORE_ID_MAX], struct err *err)
 {
     char base[256], tried[300];
     if (name.len)
@@ -102,16 +103,19 @@ static int source_create(struct engine *e, const struct engine_caller *who, cons
     return err_set(err, ERR_EXISTS, "every name like '%s' is taken", base);
 }
 
-static int resolve_path(struct engine *e, const struct engine_caller *who, const char *named, struct span name,
-                        char ret_id[STORE_ID_MAX], struct err *err)
+static int resolve_path(struct engine *e, const struct engine_caller *who, const char *named,
+                        struct span name, char ret_id[STORE_ID_MAX], struct err *err)
 {
     struct store_source row = {0};
     CLEANUP(mem_freep) char *real = realpath(named, NULL);
     if (!real || !may_name(e, who, real)) {
         /* The same answer whether it exists or not: clients may not probe the file system. */
         if (!who->is_trusted) {
-            err_set(err, ERR_FORBIDDEN, "'%s' is not a source of this server and lies outside the allowed paths", named);
-            err_hint(err, "index it on the server with 'headwater index', or start the server with --allow-path");
+            err_set(err, ERR_FORBIDDEN,
+                    "'%s' is not a source of this server and lies outside the allowed paths",
+                    named);
+            err_hint(err, "index it on the server with 'headwater index', or start the server with "
+                          "--allow-path");
             return -ERR_FORBIDDEN;
         }
         err_errno(err, errno, "no folder, file or source '%s'", named);
@@ -130,8 +134,8 @@ static int resolve_path(struct engine *e, const struct engine_caller *who, const
     return r == -ERR_NOT_FOUND ? source_create(e, who, real, name, ret_id, err) : r;
 }
 
-int source_resolve(struct engine *e, const struct engine_caller *who, struct span named, struct span name,
-                   char ret_id[STORE_ID_MAX], struct err *err)
+int source_resolve(struct engine *e, const struct engine_caller *who, struct span named,
+                   struct span name, char ret_id[STORE_ID_MAX], struct err *err)
 {
     if (!named.len || named.len >= PATH_BYTES_MAX || memchr(named.ptr, 0, named.len))
         return err_set(err, ERR_INVALID, "no source named");
@@ -188,7 +192,8 @@ static void open_stored_index(struct engine *e, const char *id, const char *path
     struct index *ix = NULL;
     struct err err;
     if (index_open(path, &ix, &err) < 0) {
-        LOG_WARN("engine", "stored index cannot be used and will be rebuilt", LOG_S("source", id), LOG_S("why", err.msg));
+        LOG_WARN("engine", "stored index cannot be used and will be rebuilt", LOG_S("source", id),
+                 LOG_S("why", err.msg));
         return;
     }
     lock_enter(&e->lock);
@@ -238,7 +243,8 @@ struct index *source_fresh_index(struct engine *e, const char *id)
     return ix;
 }
 
-bool source_names(struct engine *e, const char *id, char *ret_name, size_t name_size, char *ret_revision, size_t revision_size)
+bool source_names(struct engine *e, const char *id, char *ret_name, size_t name_size,
+                  char *ret_revision, size_t revision_size)
 {
     lock_enter(&e->lock);
     struct live_source *s = source_live(e, id);
@@ -269,7 +275,8 @@ static void put_source(struct json_writer *w, const struct store_source *s)
     jw_end_obj(w);
 }
 
-int engine_sources_json(struct engine *e, const struct engine_caller *who, struct buf *out, struct err *err)
+int engine_sources_json(struct engine *e, const struct engine_caller *who, struct buf *out,
+                        struct err *err)
 {
     struct store_source *all = NULL;
     size_t n = 0;
@@ -291,8 +298,8 @@ int engine_sources_json(struct engine *e, const struct engine_caller *who, struc
 }
 
 /* An existing source by id, name or location; never makes one. */
-static int source_known(struct engine *e, const struct engine_caller *who, struct span named, char ret_id[STORE_ID_MAX],
-                        struct err *err)
+static int source_known(struct engine *e, const struct engine_caller *who, struct span named,
+                        char ret_id[STORE_ID_MAX], struct err *err)
 {
     CLEANUP(mem_freep) char *text = mem_try_strndup(named.ptr, named.len);
     if (!text)
@@ -307,8 +314,8 @@ static int source_known(struct engine *e, const struct engine_caller *who, struc
     return err_set(err, ERR_NOT_FOUND, "no source '%s'", text);
 }
 
-int engine_skipped_json(struct engine *e, const struct engine_caller *who, struct span source, size_t offset, size_t limit,
-                        struct buf *out, struct err *err)
+int engine_skipped_json(struct engine *e, const struct engine_caller *who, struct span source,
+                        size_t offset, size_t limit, struct buf *out, struct err *err)
 {
     char id[STORE_ID_MAX];
     struct store_source row = {0};

@@ -19,8 +19,8 @@ static int ignore_event(void *ctx, const struct stream_event *event)
  * An index to search now. A caller who may name any path (the command line) waits for changes to be indexed; others get what there is
  * while it is renewed behind them.
  */
-static int index_for_search(struct engine *e, const struct engine_caller *who, const char *id, struct index **ret,
-                            struct err *err)
+static int index_for_search(struct engine *e, const struct engine_caller *who, const char *id,
+                            struct index **ret, struct err *err)
 {
     struct stream *progress = NULL;
     *ret = source_fresh_index(e, id);
@@ -43,7 +43,8 @@ static int index_for_search(struct engine *e, const struct engine_caller *who, c
     return r;
 }
 
-static void put_terms(struct json_writer *w, const struct index *ix, struct span query, uint32_t chunk)
+static void put_terms(struct json_writer *w, const struct index *ix, struct span query,
+                      uint32_t chunk)
 {
     struct index_term_weight terms[EXPLAIN_TERMS_MAX];
     int n = index_explain(ix, query, chunk, terms, EXPLAIN_TERMS_MAX);
@@ -75,8 +76,8 @@ static void put_hit(struct json_writer *w, const struct passage *p, const struct
     jw_end_obj(w);
 }
 
-int engine_search_json(struct engine *e, const struct engine_caller *who, const struct search_request *q,
-                       struct buf *out, struct err *err)
+int engine_search_json(struct engine *e, const struct engine_caller *who,
+                       const struct search_request *q, struct buf *out, struct err *err)
 {
     char id[STORE_ID_MAX];
     struct index *ix = NULL;
@@ -84,7 +85,8 @@ int engine_search_json(struct engine *e, const struct engine_caller *who, const 
     int r = source_resolve(e, who, q->source, SPAN_NULL, id, err);
     if (r == 0)
         r = index_for_search(e, who, id, &ix, err);
-    struct retrieval_options o = {.max_passages = q->k, .token_budget = SIZE_MAX, .max_per_file = q->k};
+    struct retrieval_options o = {
+        .max_passages = q->k, .token_budget = SIZE_MAX, .max_per_file = q->k};
     if (r == 0)
         r = retrieval_search(ix, q->query, &o, &found, err);
     if (r == 0) {
@@ -103,8 +105,8 @@ int engine_search_json(struct engine *e, const struct engine_caller *who, const 
     return r;
 }
 
-static void put_lines(struct buf *out, const struct index_file_view *f, uint32_t start, uint32_t end, uint32_t total,
-                      const char *revision)
+static void put_lines(struct buf *out, const struct index_file_view *f, uint32_t start,
+                      uint32_t end, uint32_t total, const char *revision)
 {
     struct span text = lines_slice(f->text, start, end);
     char hash[SHA256_HEX];
@@ -122,8 +124,9 @@ static void put_lines(struct buf *out, const struct index_file_view *f, uint32_t
     jw_end_obj(&w);
 }
 
-int engine_file_json(struct engine *e, const struct engine_caller *who, struct span source, struct span path,
-                     uint32_t start, uint32_t end, struct buf *out, struct err *err)
+int engine_file_json(struct engine *e, const struct engine_caller *who, struct span source,
+                     struct span path, uint32_t start, uint32_t end, struct buf *out,
+                     struct err *err)
 {
     char id[STORE_ID_MAX];
     int r = source_resolve(e, who, source, SPAN_NULL, id, err);
@@ -133,7 +136,8 @@ int engine_file_json(struct engine *e, const struct engine_caller *who, struct s
     struct index_file_view f;
     if (!ix || !index_file_by_path(ix, path, &f)) {
         index_unref(ix);
-        return err_set(err, ERR_NOT_FOUND, "no file '" SPAN_FMT "' is indexed in this source", SPAN_ARG(path));
+        return err_set(err, ERR_NOT_FOUND, "no file '" SPAN_FMT "' is indexed in this source",
+                       SPAN_ARG(path));
     }
     struct index_stats stats;
     index_stats(ix, &stats);

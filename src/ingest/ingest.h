@@ -31,22 +31,24 @@ struct ingest_file {
     struct span language; /* "c", "python", "markdown", … or "text" */
     uint64_t size;        /* bytes on disk */
     int64_t mtime_ns;
-    bool is_test;         /* a test rather than implementation, judged by path */
-    const struct ingest_chunk *chunks; /* in line order; together they cover every non-blank line once */
+    bool is_test; /* a test rather than implementation, judged by path */
+    const struct ingest_chunk
+        *chunks; /* in line order; together they cover every non-blank line once */
     size_t chunk_count;
 };
 
 struct ingest_skipped {
     struct span path;
-    const char *reason; /* a sentence for people: "larger than 2 MB", "binary", "generated (minified)", … */
+    const char *
+        reason; /* a sentence for people: "larger than 2 MB", "binary", "generated (minified)", … */
 };
 
 struct ingest_options {
-    const char *root;           /* absolute path of a directory, or of one file */
+    const char *root;            /* absolute path of a directory, or of one file */
     const char *const *excludes; /* extra gitignore-style patterns, NULL-terminated, or NULL */
     const char *const *includes; /* if given: only files that match one of them */
-    const _Atomic bool *cancel; /* or NULL */
-    bool use_ctags;             /* when installed */
+    const _Atomic bool *cancel;  /* or NULL */
+    bool use_ctags;              /* when installed */
 };
 
 struct ingest_progress {
@@ -59,7 +61,8 @@ struct ingest_progress {
 struct ingest;
 
 /* -ERR_NOT_FOUND / -ERR_FORBIDDEN when the root cannot be read. */
-int ingest_open(const struct ingest_options *options, struct ingest **ret, struct err *err) MUST_CHECK;
+int ingest_open(const struct ingest_options *options, struct ingest **ret,
+                struct err *err) MUST_CHECK;
 void ingest_free(struct ingest *in);
 /* 1: *ret filled; 0: end; <0: -ERR_CANCELLED, -ERR_NO_MEMORY. A file that fails is skipped with its reason. */
 int ingest_next(struct ingest *in, struct ingest_file *ret, struct err *err) MUST_CHECK;
@@ -71,7 +74,8 @@ const struct ingest_skipped *ingest_skipped(const struct ingest *in, size_t *ret
  * A cheap fingerprint of the tree (paths, sizes, modification times of every file that would be read, and the ignore
  * rules): equal fingerprints mean that nothing changed. Blocks for the walk only.
  */
-int ingest_fingerprint(const struct ingest_options *options, char ret[17], struct err *err) MUST_CHECK;
+int ingest_fingerprint(const struct ingest_options *options, char ret[17],
+                       struct err *err) MUST_CHECK;
 
 /* The git revision checked out at root (40 hex digits; read from .git by ourselves, no program run), or "" when none. */
 void ingest_revision(const char *root, char ret[65]);

@@ -10,7 +10,7 @@ enum worker_lane { WORKER_FAST, WORKER_SLOW, WORKER_LANES };
 
 /* Embed it. The task owns itself from submit until done (or until run when origin is NULL). */
 struct work {
-    struct work *next; /* queue's */
+    struct work *next;            /* queue's */
     void (*run)(struct work *w);  /* on a worker */
     void (*done)(struct work *w); /* on `origin`'s thread; NULL when origin is NULL */
     struct loop *origin;          /* borrowed; must outlive the task */

@@ -15,7 +15,14 @@ struct http_header {
 };
 
 enum http_method {
-    HTTP_GET_, HTTP_HEAD_, HTTP_POST_, HTTP_PUT_, HTTP_DELETE_, HTTP_PATCH_, HTTP_OPTIONS_, HTTP_OTHER_
+    HTTP_GET_,
+    HTTP_HEAD_,
+    HTTP_POST_,
+    HTTP_PUT_,
+    HTTP_DELETE_,
+    HTTP_PATCH_,
+    HTTP_OPTIONS_,
+    HTTP_OTHER_
 };
 const char *http_method_name(enum http_method m);
 /* Bit of a method in a route's allowed set. */
@@ -23,13 +30,14 @@ const char *http_method_name(enum http_method m);
 
 struct http_request {
     enum http_method method;
-    struct span target;  /* as sent */
-    struct span path;    /* percent-decoded, "/" first ("*" of OPTIONS *); NUL bytes and bad escapes were refused with 400 */
-    struct span query;   /* raw, without '?' */
+    struct span target; /* as sent */
+    struct span
+        path; /* percent-decoded, "/" first ("*" of OPTIONS *); NUL bytes and bad escapes were refused with 400 */
+    struct span query; /* raw, without '?' */
     const struct http_header *headers;
     size_t header_count;
-    struct span body;    /* complete */
-    unsigned minor;      /* HTTP/1.minor */
+    struct span body;     /* complete */
+    unsigned minor;       /* HTTP/1.minor */
     bool wants_websocket; /* a valid RFC 6455 upgrade */
 };
 /* First value of a header (any case), empty when absent (ptr NULL). */
@@ -45,7 +53,8 @@ const char *http_reason(int status); /* "Not Found" */
 
 /* Who is on the other side. */
 struct http_peer {
-    char address[48];    /* "127.0.0.1", "unix" */
+    char address[48]; /* "127.0.0.1", "unix" */
     bool is_loopback;
-    bool is_trusted;     /* came through the data directory's socket file: has the rights of the command line */
+    bool
+        is_trusted; /* came through the data directory's socket file: has the rights of the command line */
 };

@@ -63,13 +63,15 @@ void exchange_reply_buf(struct exchange *x, int status, const char *content_type
  * exchange_wants_chunks(x); the last chunk is added here. HTTP/1.0: raw bytes, then close.
  * SOURCE_FAILED cuts the connection without the last chunk (the peer sees a truncated body).
  */
-void exchange_stream(struct exchange *x, int status, const char *content_type, struct byte_source *src);
+void exchange_stream(struct exchange *x, int status, const char *content_type,
+                     struct byte_source *src);
 bool exchange_wants_chunks(const struct exchange *x);
 
 /* ---- WebSocket (RFC 6455) ---- */
 
 struct ws_callbacks {
-    void (*message)(void *ctx, struct ws *ws, bool is_text, struct span payload); /* text is valid UTF-8 */
+    void (*message)(void *ctx, struct ws *ws, bool is_text,
+                    struct span payload); /* text is valid UTF-8 */
     /* Last call: the peer closed (its code; 1005 none; 1006 lost), or we did. */
     void (*closed)(void *ctx, struct ws *ws, int code);
 };
@@ -94,17 +96,19 @@ void ws_frame_header(struct buf *out, int opcode, size_t len);
 /* ---- lifetime ---- */
 
 struct server_options {
-    const char *cors_origins;   /* "*" or comma list or NULL = none */
-    uint64_t ping_interval_ms;  /* 0 = TIMEOUT_WS_PING_MS (tests shorten it) */
+    const char *cors_origins;  /* "*" or comma list or NULL = none */
+    uint64_t ping_interval_ms; /* 0 = TIMEOUT_WS_PING_MS (tests shorten it) */
     uint64_t pong_timeout_ms;
-    unsigned max_connections;   /* 0 = LIMIT_CONNECTIONS_COUNT; past it 503 and close */
+    unsigned max_connections; /* 0 = LIMIT_CONNECTIONS_COUNT; past it 503 and close */
     /* 0 = TIMEOUT_HTTP_HEAD_MS, _BODY_MS, _IDLE_MS, TIMEOUT_WRITE_STALL_MS, TIMEOUT_WS_CLOSE_MS */
     uint64_t head_timeout_ms, body_timeout_ms, idle_timeout_ms, write_stall_ms, close_timeout_ms;
 };
 int server_new(struct loop *const *loops, size_t loop_count, const struct server_options *options,
-               const struct server_callbacks *callbacks, struct server **ret, struct err *err) MUST_CHECK;
+               const struct server_callbacks *callbacks, struct server **ret,
+               struct err *err) MUST_CHECK;
 /* "127.0.0.1:8001", "[::1]:0", "unix:/path" (mode 0600, trusted). The bound port in *ret_port. Before server_start. */
-int server_listen(struct server *s, const char *address, unsigned *ret_port, struct err *err) MUST_CHECK;
+int server_listen(struct server *s, const char *address, unsigned *ret_port,
+                  struct err *err) MUST_CHECK;
 /* Begins to accept, on all loops (which must be running). */
 void server_start(struct server *s);
 /*

@@ -73,10 +73,10 @@ static int use_wal(struct sqlconn *c, struct err *err)
 {
     char mode[16];
     int r = sqlconn_exec(c,
-                      "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
-                      "PRAGMA foreign_keys = ON; PRAGMA secure_delete = FAST;"
-                      "PRAGMA journal_size_limit = 67108864",
-                      err);
+                         "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
+                         "PRAGMA foreign_keys = ON; PRAGMA secure_delete = FAST;"
+                         "PRAGMA journal_size_limit = 67108864",
+                         err);
     if (!r)
         r = sqlconn_word(c, "PRAGMA journal_mode", mode, sizeof mode, err);
     if (!r && strcmp(mode, "wal") != 0) {

@@ -130,7 +130,7 @@ static int step(struct sqlconn *c, sqlite3_stmt *stmt, struct err *err)
 /* ---- connection ---- */
 
 int sqlconn_open(struct sqlconn *c, const char *path, bool is_writer, _Atomic bool *is_suspect,
-              struct err *err)
+                 struct err *err)
 {
     *c = (struct sqlconn){.path = path, .is_suspect = is_suspect};
     int flags = is_writer ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY;

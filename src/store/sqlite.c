@@ -157,12 +157,12 @@ static int check(struct sqlconn *c, bool is_suspect, struct err *err)
 {
     char verdict[256] = "ok";
     int r = sqlconn_exec(c,
-                      "SELECT * FROM source LIMIT 1; SELECT * FROM skipped LIMIT 1;"
-                      "SELECT max(n) FROM stream; SELECT max(id) FROM stream;"
-                      "SELECT max(closed_ms) FROM stream WHERE is_closed = 1;"
-                      "SELECT max(id) FROM stream WHERE is_closed = 0;"
-                      "SELECT max(rowid) FROM block; SELECT max(stream) FROM block",
-                      err);
+                         "SELECT * FROM source LIMIT 1; SELECT * FROM skipped LIMIT 1;"
+                         "SELECT max(n) FROM stream; SELECT max(id) FROM stream;"
+                         "SELECT max(closed_ms) FROM stream WHERE is_closed = 1;"
+                         "SELECT max(id) FROM stream WHERE is_closed = 0;"
+                         "SELECT max(rowid) FROM block; SELECT max(stream) FROM block",
+                         err);
     if (!r && is_suspect)
         r = sqlconn_word(c, "PRAGMA quick_check(1)", verdict, sizeof verdict, err);
     if (!r && strcmp(verdict, "ok") != 0)

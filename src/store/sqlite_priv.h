@@ -46,19 +46,20 @@ struct sqlconn {
     sqlite3_stmt *stmts[SQL_COUNT]; /* owned; prepared on first use */
     const char *path;               /* borrowed from the store */
     _Atomic bool *is_suspect;       /* borrowed: set when SQLite reports damage */
-    struct sqlconn *next;              /* free list's */
+    struct sqlconn *next;           /* free list's */
 };
 
 /* Opens the file; a reader's connection cannot write. On failure the connection is closed again. */
 int sqlconn_open(struct sqlconn *c, const char *path, bool is_writer, _Atomic bool *is_suspect,
-              struct err *err) MUST_CHECK;
+                 struct err *err) MUST_CHECK;
 void sqlconn_close(struct sqlconn *c); /* fine when closed */
 /* Runs the statements of a text, ignoring rows. */
 int sqlconn_exec(struct sqlconn *c, const char *sql, struct err *err) MUST_CHECK;
 /* The one number that a statement yields; 0 when no row. */
 int sqlconn_number(struct sqlconn *c, const char *sql, int64_t *ret, struct err *err) MUST_CHECK;
 /* The same for a word; "" when no row. */
-int sqlconn_word(struct sqlconn *c, const char *sql, char *ret, size_t size, struct err *err) MUST_CHECK;
+int sqlconn_word(struct sqlconn *c, const char *sql, char *ret, size_t size,
+                 struct err *err) MUST_CHECK;
 /* Ends a transaction without its changes, also one that SQLite has ended already. Cannot fail. */
 void sqlconn_rollback(struct sqlconn *c);
 
@@ -99,7 +100,7 @@ struct sqlite_store {
     char dir[PATH_MAX], path[PATH_MAX], note[PATH_MAX + 256];
     int lock_fd;
     struct sqlconn writer; /* the writer thread's, and the next */
-    bool is_troubled;   /* the last group failed: said once, not a group */
+    bool is_troubled;      /* the last group failed: said once, not a group */
     _Atomic bool is_suspect;
 
     struct lock lock; /* guards the readers below */

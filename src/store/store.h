@@ -26,7 +26,8 @@ struct store;
  * untouched: a newer version wrote it, or it is another program's. Opening reads little whatever the size; only after damage
  * was met in the last run (DIR/headwater.db.suspect) the whole file is checked.
  */
-int store_open_sqlite(const char *dir, struct store **ret, const char **ret_note, struct err *err) MUST_CHECK;
+int store_open_sqlite(const char *dir, struct store **ret, const char **ret_note,
+                      struct err *err) MUST_CHECK;
 int store_open_memory(struct store **ret, struct err *err) MUST_CHECK;
 void store_close(struct store *s); /* finishes what was posted */
 
@@ -35,14 +36,14 @@ void store_close(struct store *s); /* finishes what was posted */
 struct store_source {
     char id[STORE_ID_MAX];
     char tenant[STORE_ID_MAX];
-    char *name;        /* unique per tenant; what a client may name instead of the location */
-    char *kind;        /* "local" … */
-    char *location;    /* absolute path or URL, no credentials */
-    char *index_file;  /* file name below DIR/index, or "" while there is none */
-    char *revision;    /* git revision or "" */
+    char *name;       /* unique per tenant; what a client may name instead of the location */
+    char *kind;       /* "local" … */
+    char *location;   /* absolute path or URL, no credentials */
+    char *index_file; /* file name below DIR/index, or "" while there is none */
+    char *revision;   /* git revision or "" */
     char *fingerprint;
-    char *state;       /* "new" "indexing" "ready" "failed" */
-    char *error;       /* why it failed, or "" */
+    char *state; /* "new" "indexing" "ready" "failed" */
+    char *error; /* why it failed, or "" */
     int64_t files, chunks, bytes, skipped;
     int64_t created_ms, indexed_ms; /* wall clock */
 };
@@ -56,9 +57,10 @@ int store_source_get(struct store *s, const char *tenant, const char *id, struct
 int store_source_find(struct store *s, const char *tenant, const char *name_or_location,
                       struct store_source *ret, struct err *err) MUST_CHECK;
 /* In order of name; *ret is an owned array. */
-int store_source_list(struct store *s, const char *tenant, struct store_source **ret, size_t *ret_count,
-                      struct err *err) MUST_CHECK;
-int store_source_delete(struct store *s, const char *tenant, const char *id, struct err *err) MUST_CHECK;
+int store_source_list(struct store *s, const char *tenant, struct store_source **ret,
+                      size_t *ret_count, struct err *err) MUST_CHECK;
+int store_source_delete(struct store *s, const char *tenant, const char *id,
+                        struct err *err) MUST_CHECK;
 
 struct store_skipped {
     char *path, *reason;
@@ -66,8 +68,9 @@ struct store_skipped {
 /* Replaces the list of files left out of a source. */
 int store_skipped_put(struct store *s, const char *tenant, const char *source_id,
                       const struct store_skipped *items, size_t count, struct err *err) MUST_CHECK;
-int store_skipped_list(struct store *s, const char *tenant, const char *source_id, size_t offset, size_t max,
-                       struct store_skipped **ret, size_t *ret_count, struct err *err) MUST_CHECK;
+int store_skipped_list(struct store *s, const char *tenant, const char *source_id, size_t offset,
+                       size_t max, struct store_skipped **ret, size_t *ret_count,
+                       struct err *err) MUST_CHECK;
 void store_skipped_free(struct store_skipped *items, size_t count);
 
 /* ---- streams: see stream/stream.h, the only caller ---- */
@@ -75,10 +78,10 @@ void store_skipped_free(struct store_skipped *items, size_t count);
 struct store_stream {
     char id[STORE_ID_MAX];
     char tenant[STORE_ID_MAX];
-    char kind[32];      /* "answer", "index" … */
-    uint64_t last_seq;  /* of the last stored event */
+    char kind[32];     /* "answer", "index" … */
+    uint64_t last_seq; /* of the last stored event */
     bool is_closed;
-    char reason[32];    /* done's reason once closed */
+    char reason[32]; /* done's reason once closed */
     int64_t created_ms, closed_ms;
 };
 /* A run of events first..last in the log's record format, opaque here. */

@@ -62,7 +62,8 @@ struct stream_new {
     const char *kind;   /* "answer" … */
     bool
         is_durable; /* false: the last LIMIT_STREAM_TAIL bytes live in memory, until closed and unreferenced */
-    const char *id; /* from stream_new_id, for who must know it before the stream exists; NULL = a new one */
+    const char *
+        id; /* from stream_new_id, for who must know it before the stream exists; NULL = a new one */
 };
 /* An unguessable id. Thread: any. */
 void stream_new_id(char ret[STORE_ID_MAX]);

@@ -13,5 +13,11 @@ bool utf8_is_valid(struct span s);
 size_t utf8_cut(struct span s, size_t max);
 /* Simple case folding and diacritic removal for Latin, Greek, Cyrillic; other characters unchanged. */
 uint32_t utf8_fold(uint32_t cp);
-enum utf8_class { UTF8_SPACE, UTF8_PUNCT, UTF8_LETTER, UTF8_DIGIT, UTF8_IDEOGRAPH /* CJK, kana, hangul */ };
+enum utf8_class {
+    UTF8_SPACE,
+    UTF8_PUNCT,
+    UTF8_LETTER,
+    UTF8_DIGIT,
+    UTF8_IDEOGRAPH /* CJK, kana, hangul */
+};
 enum utf8_class utf8_classify(uint32_t cp);

@@ -150,7 +150,8 @@ static void work_returns_to_its_loop(void **state)
     struct loop *l = started_loop();
     assert_int_equal(worker_pool_new(2, 1, &p, &err), 0);
     for (int i = 0; i < N; i++) {
-        tasks[i] = (struct task){.work = {.run = run_task, .done = task_done, .origin = l}, .done = &done};
+        tasks[i] =
+            (struct task){.work = {.run = run_task, .done = task_done, .origin = l}, .done = &done};
         assert_int_equal(worker_submit(p, i % 2 ? WORKER_FAST : WORKER_SLOW, &tasks[i].work), 0);
     }
     worker_pool_free(p); /* runs what is queued */

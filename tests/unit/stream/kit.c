@@ -421,7 +421,9 @@ struct stream *new_stream(struct world *w, bool is_durable)
 {
     struct err err = {0};
     struct stream *s = NULL;
-    check(stream_create(w->hub, &(struct stream_new){.kind = "answer", .is_durable = is_durable}, &s, &err), &err);
+    check(stream_create(w->hub, &(struct stream_new){.kind = "answer", .is_durable = is_durable},
+                        &s, &err),
+          &err);
     return s;
 }
 
