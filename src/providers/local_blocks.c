@@ -148,7 +148,8 @@ static bool is_boilerplate(struct span text)
                                         "noqa",
                                         "@ts-ignore",
                                         "table of contents"};
-    if (starts(text, "|--") || starts(text, "[![") || starts(text, "![") || starts(text, "<"))
+    if (span_find(text, SPAN_LIT("```")) >= 0 || starts(text, "~~~") || starts(text, "|--") ||
+        starts(text, "[![") || starts(text, "![") || starts(text, "<"))
         return true;
     for (size_t i = 0; i < ARRAY_LEN(marks); i++)
         if (span_find_nocase(text, span_str(marks[i])) >= 0)

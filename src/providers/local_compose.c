@@ -1,6 +1,7 @@
 #include "providers/local_priv.h"
 
 #include "text/lines.h"
+#include "text/utf8.h"
 
 #define SENTENCES (1u << UNIT_SENTENCE | 1u << UNIT_COMMENT)
 #define EXCERPT_LINES 12
@@ -276,8 +277,9 @@ static void put_name(struct local *l, const struct part *part)
 {
     if (part->in->symbol.len == 0)
         return;
-    if (part->is_prose)
-        out_joined(l->out, span_first(part->in->symbol, 200));
+    bool is_heading = part->is_prose && span_find_char(part->in->symbol, '`') < 0;
+    if (is_heading)
+        out_joined(l->out, span_first(part->in->symbol, utf8_cut(part->in->symbol, 200)));
     else
         out_code(l->out, part->in->symbol);
 }

@@ -96,17 +96,19 @@ void out_joined(struct local_out *o, struct span text)
     out_text(o, span_of(line, n));
 }
 
+/* Ticks inside are left out: they would end the code, and three of them at the start of a line would open a block. */
 void out_code(struct local_out *o, struct span text)
 {
     char b[512];
-    struct span t = span_first(text, utf8_cut(text, 480));
-    bool has_tick = span_find_char(t, '`') >= 0 || span_find_char(t, '\n') >= 0;
-    if (has_tick) {
-        out_joined(o, t);
-        return;
-    }
-    int n = snprintf(b, sizeof b, "`" SPAN_FMT "`", SPAN_ARG(t));
-    send(o, span_of(b, (size_t)n));
+    size_t n = 0;
+    text = span_trim(span_first(text, utf8_cut(text, 480)));
+    b[n++] = '`';
+    for (size_t i = 0; i < text.len; i++)
+        if (text.ptr[i] != '`')
+            b[n++] = is_space(text.ptr[i]) ? ' ' : text.ptr[i];
+    b[n++] = '`';
+    if (n > 2)
+        send(o, span_of(b, n));
 }
 
 static struct span citation_text(char *b, size_t size, struct span path, uint32_t start,
