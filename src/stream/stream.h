@@ -47,12 +47,16 @@ struct hub_options {
     uint64_t segment_bytes; /* journal file size before the next is begun; 0 = 32 MiB */
 };
 /*
- * Replays the journal into the store, ends every unfinished stream with done {"reason":"interrupted"}, starts the log thread.
- * Damaged journal records are counted, said in the log and skipped to the file's end (the file is kept as *.damaged).
+ * Replays the journal and starts the log thread. Streams that had no end get done {"reason":"interrupted"}. What the
+ * store lacked can be read at once and is stored in the background; the old files stay until it is. -ERR_IO and others: nothing was
+ * deleted. A damaged journal file is counted, said in the log and skipped from the damage on (kept as *.damaged).
  */
 int hub_open(const struct hub_options *options, struct store *store, struct worker_pool *workers,
              struct hub **ret, struct err *err) MUST_CHECK;
-/* Commits and spills everything. Live streams are closed as "interrupted". No follower may be left. */
+/*
+ * Commits and spills everything; what a failing store does not take in 10 s stays in the journal. Live streams are closed
+ * as "interrupted". No follower may be left. References to streams may outlive it, but only to be given up. Blocks.
+ */
 void hub_close(struct hub *h);
 
 /* ---- producing ---- */
