@@ -14,8 +14,9 @@
 #define PATH_BYTES 4096
 
 /*
- * Group commit under load: when batches follow each other this fast, the log thread lets the next one gather a little, so
- * that the cost of a write and a wake-up is shared. Below that rate an event is written at once.
+ * Group commit under load: when batches follow each other this fast, the log thread lets the next
+ * one gather a little, so that the cost of a write and a wake-up is shared. Below that rate an
+ * event is written at once.
  */
 #define GATHER_WHEN_WITHIN_NS 250000u
 #define GATHER_NS 100000u
