@@ -73,7 +73,8 @@ static struct segment *new_segment(struct feed *f, size_t cap)
     return s;
 }
 
-/* Small at first, since most streams are; never grown in place, since pieces of it are on their way to sockets. */
+/* Small at first, since most streams are; never grown in place, since pieces of it are on their way
+ * to sockets. */
 static struct segment *segment_with_room(struct feed *f, size_t len)
 {
     struct segment *s = last_segment(f);
@@ -110,7 +111,8 @@ static bool add_frame(struct feed *f, struct span frame)
     return true;
 }
 
-/* Readers inside a dropped segment keep it until they have left it; one that is further behind gets merged frames. */
+/* Readers inside a dropped segment keep it until they have left it; one that is further behind gets
+ * merged frames. */
 static void trim_segments(struct feed *f)
 {
     size_t max = f->is_replay ? LIMIT_FEED_REPLAY_BYTES : LIMIT_FEED_BYTES;
@@ -296,7 +298,8 @@ static void read_done(struct work *w)
         list_init(&ready);
         while ((n = list_pop(&f->reading)))
             list_append(&waiting, n);
-        /* First everybody takes what the block has for him, then user code may run: so each read gets somebody further. */
+        /* First everybody takes what the block has for him, then user code may run: so each read
+         * gets somebody further. */
         while ((n = list_pop(&waiting))) {
             struct follower *r = container_of(n, struct follower, link);
             if (follower_read_done(r, rd->seq, rd->result))

@@ -5,8 +5,8 @@
  *                     |  '--peek finds nothing--^
  *                     '--peek--> ENDED, FAILED           stop: from any state to IDLE
  *
- * While bytes are at hand (own, then held) next_seq is what follows them: for held segments that is known only once
- * the last is left, so next_seq is set then.
+ * While bytes are at hand (own, then held) next_seq is what follows them: for held segments that is
+ * known only once the last is left, so next_seq is set then.
  */
 enum follower_state { IDLE, ACTIVE, WAIT_EVENT, WAIT_READ, ENDED, FAILED };
 
@@ -120,8 +120,8 @@ void follower_consume(struct follower *f, size_t bytes)
 /* ---- getting further ---- */
 
 /*
- * True: the next events are for all, encode them into the shared segments. False: this reader has fallen behind, or
- * looks at a part that the others are not at.
+ * True: the next events are for all, encode them into the shared segments. False: this reader has
+ * fallen behind, or looks at a part that the others are not at.
  */
 static bool is_with_others(const struct follower *f)
 {
@@ -213,7 +213,8 @@ enum follower_result follower_peek(struct follower *f, struct iovec *iov, int *c
 
 bool follower_read_done(struct follower *f, uint64_t seq, int result)
 {
-    /* In no list now, and an error of a block that others wanted is none of ours: ask for our own. */
+    /* In no list now, and an error of a block that others wanted is none of ours: ask for our own.
+     */
     if (result < 0 && f->next_seq == seq) {
         (void)fail(f, result == -ERR_NOT_FOUND ? -ERR_CORRUPT : result);
     } else {

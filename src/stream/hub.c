@@ -14,8 +14,9 @@
 #define PATH_BYTES 4096
 
 /*
- * Group commit under load: when batches follow each other this fast, the log thread lets the next one gather a little, so
- * that the cost of a write and a wake-up is shared. Below that rate an event is written at once.
+ * Group commit under load: when batches follow each other this fast, the log thread lets the next
+ * one gather a little, so that the cost of a write and a wake-up is shared. Below that rate an
+ * event is written at once.
  */
 #define GATHER_WHEN_WITHIN_NS 250000u
 #define GATHER_NS 100000u
@@ -380,6 +381,18 @@ static bool wait_stored(struct hub *h, struct stream *s, uint64_t deadline_ms)
     return true;
 }
 
+/* Also of a stream that could not be stored: it lives on in the journal. */
+static void let_go(struct stream *s)
+{
+    lock_enter(&s->lock);
+    bool drops = s->has_live_ref;
+    s->has_live_ref = false;
+    lock_leave(&s->lock);
+    if (drops)
+        stream_unref(s);
+    stream_unref(s);
+}
+
 void hub_close(struct hub *h)
 {
     if (!h)
@@ -401,7 +414,7 @@ void hub_close(struct hub *h)
     drop_attention(&h->attention);
     drop_attention(&h->delayed);
     for (size_t i = 0; i < count; i++)
-        stream_unref(all[i]);
+        let_go(all[i]);
     mem_free(all);
     if (missing)
         LOG_WARN("stream", "streams could not be stored and stay in the journal for the next start",

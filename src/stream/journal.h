@@ -1,11 +1,12 @@
 #pragma once
 /*
- * Append-only segment files DIR/NNNNNNNN.log: 16 bytes of header (JOURNAL_MAGIC, u64 segment number), then records
- * (stream/record.h). Producers copy records into the pending batch; the log thread takes everything pending at once and
- * writes it with one call. A batch is whole or failed, never in between, as far as readers can tell.
+ * Append-only segment files DIR/NNNNNNNN.log: 16 bytes of header (JOURNAL_MAGIC, u64 segment
+ * number), then records (stream/record.h). Producers copy records into the pending batch; the log
+ * thread takes everything pending at once and writes it with one call. A batch is whole or failed,
+ * never in between, as far as readers can tell.
  *
- * A segment is deleted when neither it nor an older one holds a record that is not yet in the store. Each owner (a stream)
- * tells through journal_owner_moved where its oldest such record is.
+ * A segment is deleted when neither it nor an older one holds a record that is not yet in the
+ * store. Each owner (a stream) tells through journal_owner_moved where its oldest such record is.
  *
  * Threads: journal_put, journal_owner_moved, journal_kick: any. The rest: the log thread.
  */
@@ -49,26 +50,29 @@ struct journal_options {
 
 int journal_open(const struct journal_options *options, struct journal **ret,
                  struct err *err) MUST_CHECK;
-/* Flushes and closes; with `remove` also deletes all segments (nothing in them is needed). NULL is fine. */
+/* Flushes and closes; with `remove` also deletes all segments (nothing in them is needed). NULL is
+ * fine. */
 void journal_close(struct journal *j, bool remove);
 
 /*
- * Adds one record of the owner: the open record too when the segment lacks it. *ret_segment gets the segment it will be in.
- * -ERR_LIMIT (LIMIT_JOURNAL_PENDING), -ERR_NO_MEMORY, -ERR_IO (the last write failed and no new segment could be begun yet):
- * nothing was added.
+ * Adds one record of the owner: the open record too when the segment lacks it. *ret_segment gets
+ * the segment it will be in. -ERR_LIMIT (LIMIT_JOURNAL_PENDING), -ERR_NO_MEMORY, -ERR_IO (the last
+ * write failed and no new segment could be begun yet): nothing was added.
  */
 int journal_put(struct journal *j, struct journal_owner *o, uint64_t key,
                 const struct record_open *open, struct span record, uint64_t seq,
                 uint64_t *ret_segment) MUST_CHECK;
 void journal_owner_moved(struct journal *j, struct journal_owner *o, uint64_t oldest_segment);
 
-/* Waits until something is pending, journal_kick was called, or the time has passed (UINT64_MAX: no limit). */
+/* Waits until something is pending, journal_kick was called, or the time has passed (UINT64_MAX: no
+ * limit). */
 void journal_wait(struct journal *j, uint64_t timeout_ms);
 void journal_kick(struct journal *j);
 
 /* Everything pending, or NULL; valid until the next take. */
 struct journal_batch *journal_take(struct journal *j);
-/* 0 or -ERR_IO: then the file was cut back to the last whole batch and journal_put refuses until journal_retry succeeds. */
+/* 0 or -ERR_IO: then the file was cut back to the last whole batch and journal_put refuses until
+ * journal_retry succeeds. */
 int journal_write(struct journal *j, const struct journal_batch *batch, struct err *err) MUST_CHECK;
 bool journal_has_failed(struct journal *j);
 /* Begins a fresh segment after a failure. */

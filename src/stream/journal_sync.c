@@ -132,8 +132,8 @@ void journal_sync_attach(struct journal_sync *s, int fd)
     if (s->current >= 0 && s->retired_count < RETIRED_MAX)
         s->retired[s->retired_count++] = s->current;
     else if (s->current >= 0)
-        close(
-            s->current); /* the kernel writes it out by itself; eight files in one interval is no normal load */
+        close(s->current); /* the kernel writes it out by itself; eight files in one interval is no
+                              normal load */
     s->current = copy;
     s->is_dir_new = true;
     lock_leave(&s->lock);

@@ -1,7 +1,8 @@
 #pragma once
 /*
- * Flushes journal files to the disk on a thread of its own, so that a slow disk never holds up a commit. A file is known by
- * a duplicate of its descriptor. What was written is on the disk at most interval_ms plus one flush later.
+ * Flushes journal files to the disk on a thread of its own, so that a slow disk never holds up a
+ * commit. A file is known by a duplicate of its descriptor. What was written is on the disk at most
+ * interval_ms plus one flush later.
  */
 #include "base/err.h"
 

@@ -5,7 +5,8 @@ static void deliver(struct loop_msg *msg)
     struct port *p = container_of(msg, struct port, msg);
     lock_enter(&p->lock);
     p->is_posted = false;
-    /* Only what is there now: a feed marked meanwhile comes with the next message, so a busy log cannot keep us here. */
+    /* Only what is there now: a feed marked meanwhile comes with the next message, so a busy log
+     * cannot keep us here. */
     list_append(&p->dirty, &p->stop);
     struct list *n;
     while ((n = list_pop(&p->dirty)) && n != &p->stop) {

@@ -54,8 +54,8 @@ bool block_find(struct block *b, uint64_t seq, struct span *ret)
 enum fetched { FETCHED, FETCH_END, FETCH_STORE, FETCH_NO_MEMORY };
 
 /*
- * A copy of committed records from `seq`, so that the reader is called without the lock. FETCH_END: nothing more (now, or
- * for good when waiting).
+ * A copy of committed records from `seq`, so that the reader is called without the lock. FETCH_END:
+ * nothing more (now, or for good when waiting).
  */
 static enum fetched fetch(struct stream *s, uint64_t seq, bool wait, char **ret, size_t *ret_len,
                           uint64_t *ret_committed)

@@ -27,7 +27,8 @@ static char *varint_put(char *p, uint64_t v)
     return p;
 }
 
-/* False when the number does not end within the span, is too large, or is longer than it need be. */
+/* False when the number does not end within the span, is too large, or is longer than it need be.
+ */
 static bool varint_get(struct span *s, uint64_t *ret)
 {
     uint64_t v = 0;
@@ -61,7 +62,8 @@ static uint32_t get_u32(const char *p)
     return v;
 }
 
-/* Any one changed byte of the length shows; and zeros are no valid word, so neither is a hole in a file. */
+/* Any one changed byte of the length shows; and zeros are no valid word, so neither is a hole in a
+ * file. */
 static uint32_t length_word(uint32_t length)
 {
     uint32_t check = (length ^ (length >> 8) ^ (length >> 16) ^ 0xa5u) & 0xffu;

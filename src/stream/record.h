@@ -1,14 +1,15 @@
 #pragma once
 /*
- * The binary form of an event, the same bytes in the tail in memory, in journal files and in the store's blocks:
+ * The binary form of an event, the same bytes in the tail in memory, in journal files and in the
+ * store's blocks:
  *
  *   u32 little-endian: length of the body in the low 24 bits, a check of that length in the high 8
  *   u32 little-endian: CRC-32C of the body, started with the word before
  *   body: u8 type, varint key, varint seq, payload to the end
  *
- * The key is the stream's number within one journal file, bound to its id by a RECORD_OPEN of the same file; in a
- * block it says nothing. The check of the length lets a damaged length be told from a record cut short.
- * Pure functions. Thread: any.
+ * The key is the stream's number within one journal file, bound to its id by a RECORD_OPEN of the
+ * same file; in a block it says nothing. The check of the length lets a damaged length be told from
+ * a record cut short. Pure functions. Thread: any.
  */
 #include "base/limits.h"
 #include "base/span.h"
@@ -38,10 +39,12 @@ size_t record_size(const struct record *r);
 size_t record_put(char *out, const struct record *r);
 /* Cuts the next record off *rest; its payload points into the span. Bytes may be anything. */
 enum record_result record_next(struct span *rest, struct record *ret);
-/* The same for bytes that are known to be whole (our own memory, a block that was checked): CRC not computed. */
+/* The same for bytes that are known to be whole (our own memory, a block that was checked): CRC not
+ * computed. */
 bool record_next_checked(struct span *rest, struct record *ret);
 /*
- * True when the span is whole event records numbered without a gap from `first`; *ret_last gets the last number.
+ * True when the span is whole event records numbered without a gap from `first`; *ret_last gets the
+ * last number.
  */
 bool record_check_run(struct span bytes, uint64_t first, uint64_t *ret_last);
 

@@ -11,10 +11,11 @@
 #include <unistd.h>
 
 /*
- * What the journal holds beyond the store becomes closed streams in memory, which are then stored like any other: so the time
- * it takes does not depend on the store, and a store that fails now is tried again later. Whatever has no end gets one. The old files stay
- * until all of it is stored; done again after a crash in the middle it comes to the same, since only events past the
- * store's last one count.
+ * What the journal holds beyond the store becomes closed streams in memory, which are then stored
+ * like any other: so the time it takes does not depend on the store, and a store that fails now is
+ * tried again later. Whatever has no end gets one. The old files stay until all of it is stored;
+ * done again after a crash in the middle it comes to the same, since only events past the store's
+ * last one count.
  */
 #define WINDOW_BYTES \
     (4u << 20)          /* of a file in memory; holds the largest record several times over */
@@ -76,8 +77,8 @@ static int add_record(struct recovery *rc, struct replay *rp, const struct recor
     if (rp->is_done || rec->seq <= s->last_seq)
         return 0; /* the store has it */
     if (rec->seq > s->last_seq + 1 || rp->has_gap) {
-        rp->has_gap =
-            true; /* a damaged part lies before: what follows would be read as if it were the whole */
+        rp->has_gap = true; /* a damaged part lies before: what follows would be read as if it were
+                               the whole */
         rc->orphans++;
         return 0;
     }
@@ -291,7 +292,8 @@ static int add_unfinished(struct recovery *rc, struct err *err)
     return r;
 }
 
-/* Every stream that the store lacks the end of gets one, and enters the table, from where it is stored. */
+/* Every stream that the store lacks the end of gets one, and enters the table, from where it is
+ * stored. */
 static int end_all(struct recovery *rc)
 {
     size_t at = 0;

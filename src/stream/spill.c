@@ -32,7 +32,8 @@ bool stream_is_spill_due(const struct stream *s)
            s->committed_seq > s->spilled_seq;
 }
 
-/* The chunks that are committed as a whole, as blocks. They are immutable from here and stay until the store has answered. */
+/* The chunks that are committed as a whole, as blocks. They are immutable from here and stay until
+ * the store has answered. */
 static size_t gather(struct stream *s, struct store_block *blocks)
 {
     size_t count = 0;

@@ -113,8 +113,8 @@ struct stream *stream_ref(struct stream *s)
 }
 
 /*
- * Two references left, the caller's and the hub's, which keeps a live stream alive: when nobody has closed the stream by
- * now, nobody ever will.
+ * Two references left, the caller's and the hub's, which keeps a live stream alive: when nobody has
+ * closed the stream by now, nobody ever will.
  */
 static void close_if_abandoned(struct stream *s)
 {
@@ -210,7 +210,8 @@ static int put(struct stream *s, const struct record *r)
     return 0;
 }
 
-/* The done event without the journal: it is small, so this cannot fail. It becomes visible after the event before it. */
+/* The done event without the journal: it is small, so this cannot fail. It becomes visible after
+ * the event before it. */
 static void put_done_unlogged(struct stream *s, const char *reason)
 {
     char payload[STREAM_DONE_SMALL_MAX];
@@ -248,8 +249,8 @@ static void set_closed(struct stream *s, const char *reason)
 }
 
 /*
- * The journal has lost the events after the committed ones: nobody has seen them, so they are taken back and the stream
- * ends with what is safe.
+ * The journal has lost the events after the committed ones: nobody has seen them, so they are taken
+ * back and the stream ends with what is safe.
  */
 static void break_off(struct stream *s)
 {

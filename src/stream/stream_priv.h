@@ -4,10 +4,11 @@
  *   stream.c  producing: append, close, commit         tail.c   the chunks of records in memory
  *   spill.c   chunks to the store                      hub.c    table, log thread, open and close
  *   recover.c the journal after a crash                read.c   reading chunks and stored blocks
- *   port.c    wake-ups to a loop                       feed.c   shared frames     follow.c one reader
+ *   port.c    wake-ups to a loop                       feed.c   shared frames     follow.c one
+ * reader
  *
- * Locks, outermost first: hub table → stream → journal → port → mailbox. The store's queue and the worker queue are
- * entered with none of them held.
+ * Locks, outermost first: hub table → stream → journal → port → mailbox. The store's queue and the
+ * worker queue are entered with none of them held.
  */
 #include "base/bug.h"
 #include "base/limits.h"
@@ -41,7 +42,8 @@ extern struct metric stream_metrics[STREAM_METRICS];
 
 /* ---- tail ---- */
 
-/* Consecutive records; becomes one block of the store. Immutable once sealed. The stream's lock guards it. */
+/* Consecutive records; becomes one block of the store. Immutable once sealed. The stream's lock
+ * guards it. */
 struct chunk {
     struct list link;
     uint64_t first_seq, last_seq; /* last < first while empty */
@@ -56,7 +58,8 @@ struct tail {
     size_t bytes, unspilled_bytes;
 };
 
-/* Where a reader left off, so that it need not walk the chunk again: next_seq starts at offset of chunk first_seq. */
+/* Where a reader left off, so that it need not walk the chunk again: next_seq starts at offset of
+ * chunk first_seq. */
 struct tail_mark {
     uint64_t first_seq, next_seq;
     size_t offset;
@@ -64,7 +67,8 @@ struct tail_mark {
 
 void tail_init(struct tail *t);
 void tail_done(struct tail *t);
-/* Room for `size` bytes at the end of the last chunk, or NULL (no memory); nothing has changed until tail_added. */
+/* Room for `size` bytes at the end of the last chunk, or NULL (no memory); nothing has changed
+ * until tail_added. */
 char *tail_reserve(struct tail *t, uint64_t seq, size_t size);
 void tail_added(struct tail *t, uint64_t seq, size_t size, uint64_t segment);
 void tail_seal(struct tail *t);
@@ -72,7 +76,8 @@ void tail_seal(struct tail *t);
 void tail_cut(struct tail *t, uint64_t seq);
 /* Drops spilled chunks from the front while at least `keep` bytes stay. */
 void tail_trim(struct tail *t, size_t keep);
-/* Drops chunks from the front, spilled or not, while at least `keep` bytes stay (streams in memory only). */
+/* Drops chunks from the front, spilled or not, while at least `keep` bytes stay (streams in memory
+ * only). */
 void tail_forget(struct tail *t, size_t keep);
 /* Records from `seq` to the end of their chunk; false when not in memory. `mark` may be NULL. */
 bool tail_find(const struct tail *t, uint64_t seq, struct tail_mark *mark, struct span *ret);
@@ -128,12 +133,14 @@ void stream_trim(struct stream *s);
 /* The payload of a done event, in at most LIMIT_STREAM_EVENT; owned. */
 char *stream_done_payload(const char *reason, const char *extra, size_t *ret_len);
 #define STREAM_DONE_SMALL_MAX 128u
-/* The same without extra, into STREAM_DONE_SMALL_MAX bytes; the reason cut to what struct stream holds. */
+/* The same without extra, into STREAM_DONE_SMALL_MAX bytes; the reason cut to what struct stream
+ * holds. */
 size_t stream_done_small(char *ret, const char *reason);
 
 /* ---- spill ---- */
 
-/* Sends to the store what is due. Log thread, no lock held. Returns ms until it wants to be called again, or UINT64_MAX. */
+/* Sends to the store what is due. Log thread, no lock held. Returns ms until it wants to be called
+ * again, or UINT64_MAX. */
 uint64_t stream_spill(struct stream *s, uint64_t now_ms);
 /* True when stream_spill has something to do (perhaps later). The stream's lock is held. */
 bool stream_is_spill_due(const struct stream *s);
@@ -176,8 +183,9 @@ void hub_unref(struct hub *h);
 /* The log thread will call stream_spill. Thread: any; the stream's lock may be held. */
 void hub_attention(struct hub *h, struct stream *s);
 /*
- * Replays DIR: what the store lacks is in the table afterwards, closed, to be spilled; h->old_files go when it is. *ret_next gets
- * the number of the next journal file. On failure nothing was deleted. Before there is a log thread.
+ * Replays DIR: what the store lacks is in the table afterwards, closed, to be spilled; h->old_files
+ * go when it is. *ret_next gets the number of the next journal file. On failure nothing was
+ * deleted. Before there is a log thread.
  */
 int hub_recover(struct hub *h, const char *dir, uint64_t *ret_next, struct err *err) MUST_CHECK;
 
@@ -199,7 +207,8 @@ struct stream_event record_event(const struct record *r);
 
 /* ---- wake-ups ---- */
 
-/* One a loop and hub: gathers the feeds that have more, so that a batch costs each loop one message. */
+/* One a loop and hub: gathers the feeds that have more, so that a batch costs each loop one
+ * message. */
 struct port {
     struct list link; /* hub's */
     struct loop *loop;
@@ -214,13 +223,15 @@ struct port {
 };
 struct port *port_get(struct hub *h, struct loop *loop); /* borrowed from the hub */
 void port_unref(struct port *p);
-/* The feed has more. Stream's lock held (so that the feed exists). With `post` the loop is woken now, else by ports_post. */
+/* The feed has more. Stream's lock held (so that the feed exists). With `post` the loop is woken
+ * now, else by ports_post. */
 void port_mark(struct port *p, struct feed *f, bool post);
 void ports_post(struct hub *h);
 
 /* ---- feeds ---- */
 
-/* Encoded frames of consecutive events. Never grows in place: its bytes stay where they are. Loop's. */
+/* Encoded frames of consecutive events. Never grows in place: its bytes stay where they are.
+ * Loop's. */
 struct segment {
     struct list link; /* feed's; points to itself once dropped */
     unsigned refs;
@@ -233,7 +244,8 @@ struct segment {
 void segment_unref(struct segment *s);
 
 struct feed_read;
-/* Frames of one stream for one codec on one loop. Its fields belong to the loop, but for `dirty`. */
+/* Frames of one stream for one codec on one loop. Its fields belong to the loop, but for `dirty`.
+ */
 struct feed {
     struct list stream_link; /* stream's lock */
     struct list dirty_link;  /* port's lock */
@@ -250,8 +262,8 @@ struct feed {
     uint64_t next_seq; /* to be encoded next */
     uint64_t done_seq; /* of the done event once known, else 0 */
     bool is_replay;    /* the stream is closed */
-    bool
-        is_at_edge; /* nothing is committed past next_seq, or a message that says so is on its way */
+    bool is_at_edge; /* nothing is committed past next_seq, or a message that says so is on its way
+                      */
     struct tail_mark mark;
     struct block *block;    /* owned: last one read from the store */
     struct feed_read *read; /* under way, or NULL */
@@ -276,6 +288,7 @@ enum feed_result feed_merge(struct feed *f, uint64_t *seq, struct buf *own);
 void feed_request(struct feed *f, uint64_t seq);
 /* Drops the shared segments; sharing goes on at seq. */
 void feed_jump(struct feed *f, uint64_t seq);
-/* follow.c: block with `seq` has come (or could not be read). True: to be woken; it is in no list then. */
+/* follow.c: block with `seq` has come (or could not be read). True: to be woken; it is in no list
+ * then. */
 bool follower_read_done(struct follower *f, uint64_t seq, int result);
 void follower_wake(struct follower *f);
