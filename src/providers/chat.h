@@ -20,17 +20,17 @@ struct chat_turn {
 };
 
 struct chat_request {
-    struct span question;  /* what is asked now; the research topic in a continue turn */
+    struct span question;            /* what is asked now; the research topic in a continue turn */
     const struct chat_turn *history; /* earlier turns, oldest first */
     size_t history_count;
     const struct chat_passage *passages; /* best first */
     size_t passage_count;
-    struct span file_path;     /* the file the question is about, or empty */
+    struct span file_path; /* the file the question is about, or empty */
     struct span source_name;
-    const char *language;      /* code of lang.json: "en", "ja", … */
-    unsigned research_round;   /* 0 = plain chat; 1 first, 2–4 middle, >= 5 final */
-    struct span prompt;        /* the whole prompt for a model (engine/prompt.h); local does not need it */
-    const char *model;         /* never NULL */
+    const char *language;    /* code of lang.json: "en", "ja", … */
+    unsigned research_round; /* 0 = plain chat; 1 first, 2–4 middle, >= 5 final */
+    struct span prompt; /* the whole prompt for a model (engine/prompt.h); local does not need it */
+    const char *model;  /* never NULL */
     const _Atomic bool *cancel;
 };
 
@@ -42,9 +42,9 @@ struct chat_sink {
 
 struct chat_usage {
     uint64_t prompt_tokens, completion_tokens;
-    double cost;         /* US dollars */
+    double cost; /* US dollars */
     bool is_estimate;
-    const char *finish;  /* "stop", "length" */
+    const char *finish; /* "stop", "length" */
 };
 
 /*
