@@ -1,11 +1,10 @@
 #pragma once
 /*
  * What the files of stream/ share. Who does what:
- *   stream.c  producing: append, close, commit         tail.c   the chunks of records in memory
- *   spill.c   chunks to the store                      hub.c    table, log thread, open and close
- *   recover.c the journal after a crash                read.c   reading chunks and stored blocks
- *   port.c    wake-ups to a loop                       feed.c   shared frames     follow.c one
- * reader
+ *   stream.c  producing: append, close, commit   tail.c  the chunks of records in memory
+ *   spill.c   chunks to the store                hub.c   table, log thread, open and close
+ *   recover.c the journal after a crash          read.c  reading chunks and stored blocks
+ *   port.c    wake-ups to a loop                 feed.c  shared frames; follow.c one reader
  *
  * Locks, outermost first: hub table → stream → journal → port → mailbox. The store's queue and the
  * worker queue are entered with none of them held.
