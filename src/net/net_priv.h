@@ -5,14 +5,14 @@
  *   IDLE -> READING -> WAITING -> WRITING -> IDLE …      WAITING: the handler has the request
  *                        |           |
  *                        v           v
- *                        WS       LINGER -> CLOSED       LINGER: our side is shut, theirs is
- * dropped
+ *                        WS       LINGER -> CLOSED       LINGER: our side is shut
  *
  * conn_run() is the only place where it moves and from where callbacks of handlers and sources are
  * called; everything else (exchange_*, ws_*, source_wake) records and asks for a run by
  * conn_kick(), so no call into net ever calls back. The exception is stated in server.h: ws_close
- * detaches the source. Memory: what an idle connection needs is in struct conn and struct ws; the
- * rest exists while it is used.
+ * detaches the source.
+ * Memory: what an idle connection needs is in struct conn and struct ws; the rest exists while it
+ * is used.
  */
 #include "base/buf.h"
 #include "base/metric.h"
