@@ -1,4 +1,5 @@
-/* The connection: what to wait for, reading, whose turn it is, time-outs, the end. States: net_priv.h. */
+/* The connection: what to wait for, reading, whose turn it is, time-outs, the end. States:
+ * net_priv.h. */
 #include "net/net_priv.h"
 
 #include "base/bug.h"
@@ -37,7 +38,8 @@ static int events_wanted(const struct conn *c)
     case CONN_WAITING:
         return in;
     case CONN_WRITING:
-        /* A whole answer is written even to a peer that has shut its side; a stream ends with its reader. */
+        /* A whole answer is written even to a peer that has shut its side; a stream ends with its
+         * reader. */
         return c->x && c->x->source ? in | out : out;
     case CONN_WS:
         return (ws_wants_input(c->ws) ? in : UV_DISCONNECT) | out;
@@ -49,7 +51,8 @@ static int events_wanted(const struct conn *c)
 
 static void on_poll(uv_poll_t *p, int status, int events);
 
-/* The timer is left alone while it is early enough: moving it on every frame would cost more than a wake-up. */
+/* The timer is left alone while it is early enough: moving it on every frame would cost more than a
+ * wake-up. */
 static void arm_timer(struct conn *c)
 {
     uint64_t due[] = {c->due_ms, c->due_write_ms, c->ws ? c->ws->due_ping_ms : 0}, first = 0;
@@ -246,7 +249,8 @@ static void say_continue(struct conn *c)
 {
     static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
     struct iovec iov = {(void *)(uintptr_t)text, sizeof text - 1};
-    /* Nothing else is under way, so the socket has room; a peer that takes half of it is not worth a queue. */
+    /* Nothing else is under way, so the socket has room; a peer that takes half of it is not worth
+     * a queue. */
     if (conn_send(c, &iov, 1) != (ssize_t)sizeof text - 1)
         conn_close(c);
 }

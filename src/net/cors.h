@@ -1,6 +1,7 @@
 #pragma once
 /*
- * Cross-origin headers as DeepWiki's servers send them (upstream with origins "*", the fork with a list). Thread: any.
+ * Cross-origin headers as DeepWiki's servers send them (upstream with origins "*", the fork with a
+ * list). Thread: any.
  */
 #include "net/http.h"
 

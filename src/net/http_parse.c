@@ -171,7 +171,8 @@ static enum http_method method_of(unsigned method)
     }
 }
 
-/* Of the request line's end: 0, or the status to refuse with. llhttp knows other protocols and versions too. */
+/* Of the request line's end: 0, or the status to refuse with. llhttp knows other protocols and
+ * versions too. */
 static int check_version(struct span head)
 {
     ptrdiff_t cr = span_find_char(head, '\r');
@@ -185,7 +186,8 @@ static int check_version(struct span head)
     return v[6] == '1' && v[8] <= '1' ? 0 : 505;
 }
 
-/* Cuts the target into path and query; absolute form loses scheme and authority (RFC 9112 §3.2.2). */
+/* Cuts the target into path and query; absolute form loses scheme and authority (RFC 9112 §3.2.2).
+ */
 static enum http_parse parse_target(struct http_parser *p)
 {
     struct http_request *r = &p->request;
@@ -257,7 +259,8 @@ static enum http_parse check_host(struct http_parser *p)
     return is_host_valid(host) ? HTTP_PARSE_MORE : fail(p, 400, "malformed Host header");
 }
 
-/* Which framing the body has (RFC 9112 §6.3); anything two readers could see differently is refused. */
+/* Which framing the body has (RFC 9112 §6.3); anything two readers could see differently is
+ * refused. */
 static enum http_parse check_framing(struct http_parser *p)
 {
     struct span te = SPAN_NULL, cl = SPAN_NULL;

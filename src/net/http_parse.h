@@ -1,11 +1,12 @@
 #pragma once
 /*
- * HTTP/1.1 request parser: bytes in, one request out; knows no socket. The head is collected (bounded) and checked byte
- * by byte as it arrives, then parsed by llhttp; the body is framed here. Strict where leniency has led to request
- * smuggling: bare CR or LF, folded headers, space before a colon, both lengths, repeated Content-Length, odd chunk sizes
- * and control bytes are refused. The result does not depend on how the bytes were cut into pieces.
- * Bounds: LIMIT_HTTP_TARGET 414, LIMIT_HTTP_HEAD and LIMIT_HTTP_HEADER_COUNT 431, LIMIT_HTTP_BODY 413.
- * Memory exists only while a request is in progress. Thread: owner.
+ * HTTP/1.1 request parser: bytes in, one request out; knows no socket. The head is collected
+ * (bounded) and checked byte by byte as it arrives, then parsed by llhttp; the body is framed here.
+ * Strict where leniency has led to request smuggling: bare CR or LF, folded headers, space before a
+ * colon, both lengths, repeated Content-Length, odd chunk sizes and control bytes are refused. The
+ * result does not depend on how the bytes were cut into pieces. Bounds: LIMIT_HTTP_TARGET 414,
+ * LIMIT_HTTP_HEAD and LIMIT_HTTP_HEADER_COUNT 431, LIMIT_HTTP_BODY 413. Memory exists only while a
+ * request is in progress. Thread: owner.
  */
 #include "net/http.h"
 

@@ -5,12 +5,14 @@
  *   IDLE -> READING -> WAITING -> WRITING -> IDLE …      WAITING: the handler has the request
  *                        |           |
  *                        v           v
- *                        WS       LINGER -> CLOSED       LINGER: our side is shut, theirs is read and dropped
+ *                        WS       LINGER -> CLOSED       LINGER: our side is shut
  *
- * conn_run() is the only place where it moves and from where callbacks of handlers and sources are called; everything else
- * (exchange_*, ws_*, source_wake) records and asks for a run by conn_kick(), so no call into net ever calls back.
- * The exception is stated in server.h: ws_close detaches the source.
- * Memory: what an idle connection needs is in struct conn and struct ws; the rest exists while it is used.
+ * conn_run() is the only place where it moves and from where callbacks of handlers and sources are
+ * called; everything else (exchange_*, ws_*, source_wake) records and asks for a run by
+ * conn_kick(), so no call into net ever calls back. The exception is stated in server.h: ws_close
+ * detaches the source.
+ * Memory: what an idle connection needs is in struct conn and struct ws; the rest exists while it
+ * is used.
  */
 #include "base/buf.h"
 #include "base/metric.h"
@@ -138,7 +140,8 @@ struct exchange {
     bool answered, is_chunked, in_handler, has_no_body;
 };
 
-/* Whole frames of ours, sent at borders between the source's; exists only while something is unsent. */
+/* Whole frames of ours, sent at borders between the source's; exists only while something is
+ * unsent. */
 struct ws_queue {
     struct buf bytes;
     size_t sent;
@@ -168,7 +171,8 @@ struct conn *conn_new(struct server_loop *sl, int fd, bool is_unix, bool refuse)
 void conn_run(struct conn *c);
 /* Asks for conn_run at the end of the turn. */
 void conn_kick(struct conn *c);
-/* Ends it now: detaches, tells handlers, closes the socket. The struct lives until libuv lets go. */
+/* Ends it now: detaches, tells handlers, closes the socket. The struct lives until libuv lets go.
+ */
 void conn_close(struct conn *c);
 void conn_drain(struct conn *c);
 void conn_set_due(struct conn *c, uint64_t delay_ms);
@@ -187,7 +191,8 @@ void exchange_dispatch(struct exchange *x);
 /* Answers a request that never reaches a handler and closes. */
 void exchange_refuse(struct exchange *x, int status, const char *detail);
 enum conn_write exchange_write(struct exchange *x);
-/* Appends status line and the headers every answer has; framing and the empty line are the caller's. */
+/* Appends status line and the headers every answer has; framing and the empty line are the
+ * caller's. */
 void exchange_put_head(struct exchange *x, int status, const char *content_type, struct buf *out);
 
 /* ---- WebSocket ---- */

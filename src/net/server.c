@@ -220,7 +220,8 @@ static int listen_ip(struct server *s, const char *address, unsigned *ret_port, 
         return r;
     in_port_t *port = a.any.sa_family == AF_INET ? &a.v4.sin_port : &a.v6.sin6_port;
     if (*port) {
-        /* A shared port would silently split its connections with another server of ours: ask unshared first. */
+        /* A shared port would silently split its connections with another server of ours: ask
+         * unshared first. */
         int probe = bind_ip(&a, len, false, address, err);
         if (probe < 0)
             return probe;
@@ -276,7 +277,8 @@ static int listen_unix(struct server *s, const char *path, struct err *err)
     int fd = fd_or_error(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), path, err);
     if (fd < 0)
         return fd;
-    /* The mode of the socket before bind is that of the file: it is never open to others, not for a moment. */
+    /* The mode of the socket before bind is that of the file: it is never open to others, not for a
+     * moment. */
     if (fchmod(fd, 0600) < 0 || bind(fd, &a.any, sizeof a.un) < 0 || listen(fd, BACKLOG) < 0) {
         r = err_errno(err, errno, "cannot listen on 'unix:%s'", path);
         close(fd);
@@ -308,8 +310,8 @@ static void on_retry(struct timer *t)
 }
 
 /*
- * Descriptors are out. The waiting connection would wake us for ever, so it is accepted in the place of the reserve and
- * closed: the peer learns at once. True when the next one may be tried.
+ * Descriptors are out. The waiting connection would wake us for ever, so it is accepted in the
+ * place of the reserve and closed: the peer learns at once. True when the next one may be tried.
  */
 static bool shed(struct listener *l)
 {

@@ -1,4 +1,5 @@
-/* Open WebSockets: handshake, messages in, frames out, pings, closing. The wire format is in ws_frame.c. */
+/* Open WebSockets: handshake, messages in, frames out, pings, closing. The wire format is in
+ * ws_frame.c. */
 #include "net/net_priv.h"
 
 #include "base/bug.h"
@@ -184,7 +185,8 @@ static void let_go(struct ws *ws, bool completed)
     src->detach(src, completed);
 }
 
-/* The rest of a frame the socket has taken in part goes to the front of the queue, so that the source can go. */
+/* The rest of a frame the socket has taken in part goes to the front of the queue, so that the
+ * source can go. */
 static bool save_rest(struct ws *ws)
 {
     struct iovec iov[NET_IOV_MAX];
@@ -272,7 +274,8 @@ static enum fill add_source(struct ws *ws, struct iovec *iov, int *n, size_t *re
         return FILL_AGAIN;
     case SOURCE_FAILED:
         if (ws->frame_left)
-            return FILL_BAD; /* half a frame is out and its rest is lost: nothing more can be said */
+            return FILL_BAD; /* half a frame is out and its rest is lost: nothing more can be said
+                              */
         begin_close(ws, 1011, "the stream could not be read", 1011);
         return FILL_AGAIN;
     case SOURCE_WAIT:

@@ -1,8 +1,9 @@
 #pragma once
 /*
- * The WebSocket wire format (RFC 6455), as values: received frames to messages, headers of sent frames, borders between
- * sent frames. Knows no socket. The result does not depend on how the bytes were cut into pieces.
- * A parser is a value; keep it on the heap only while ws_parser_is_idle() is false. Thread: owner.
+ * The WebSocket wire format (RFC 6455), as values: received frames to messages, headers of sent
+ * frames, borders between sent frames. Knows no socket. The result does not depend on how the bytes
+ * were cut into pieces. A parser is a value; keep it on the heap only while ws_parser_is_idle() is
+ * false. Thread: owner.
  */
 #include "base/buf.h"
 
@@ -54,10 +55,10 @@ enum ws_event_kind {
 struct ws_event {
     enum ws_event_kind kind;
     bool is_text;
-    struct span
-        payload; /* message, ping, pong; reason of a close. Borrowed until the next call or from the input */
-    int code;          /* close: the peer's (1005 when it gave none); error: what to close with */
-    bool is_frame_end; /* with NONE: a fragment ended (metrics) */
+    struct span payload; /* message, ping, pong; reason of a close. Borrowed until the next call or
+                            from the input */
+    int code;            /* close: the peer's (1005 when it gave none); error: what to close with */
+    bool is_frame_end;   /* with NONE: a fragment ended (metrics) */
 };
 
 void ws_parser_init(struct ws_parser *p, size_t max_message);
@@ -65,8 +66,9 @@ void ws_parser_done(struct ws_parser *p);
 /* Nothing is open: no half header, no half message. */
 bool ws_parser_is_idle(const struct ws_parser *p);
 /*
- * Takes bytes until an event or the end of them; *used says how many. The input is unmasked in place. After an ERROR the
- * parser must not be fed again. Codes: 1002 protocol, 1007 not UTF-8, 1009 too big or too many fragments, 1011 out of memory.
+ * Takes bytes until an event or the end of them; *used says how many. The input is unmasked in
+ * place. After an ERROR the parser must not be fed again. Codes: 1002 protocol, 1007 not UTF-8,
+ * 1009 too big or too many fragments, 1011 out of memory.
  */
 struct ws_event ws_parser_feed(struct ws_parser *p, char *in, size_t len, size_t *used);
 
@@ -75,7 +77,8 @@ bool ws_is_code_valid(int code);
 
 #define WS_BORDER_BAD SIZE_MAX
 /*
- * iov holds whole sent frames, after the last `left` bytes of one already begun. Of these, `written` bytes went out: how many
- * more until a border between frames. WS_BORDER_BAD when the bytes do not end on a border. Thread: any.
+ * iov holds whole sent frames, after the last `left` bytes of one already begun. Of these,
+ * `written` bytes went out: how many more until a border between frames. WS_BORDER_BAD when the
+ * bytes do not end on a border. Thread: any.
  */
 size_t ws_border_after(const struct iovec *iov, int count, size_t left, size_t written);

@@ -1,6 +1,6 @@
 /*
- * HTTP requests from hostile bytes. The first byte seeds how the rest is cut into pieces: both ways must end with the same
- * verdict, the same bytes used and the same request.
+ * HTTP requests from hostile bytes. The first byte seeds how the rest is cut into pieces: both ways
+ * must end with the same verdict, the same bytes used and the same request.
  */
 #include "base/bug.h"
 #include "base/hash.h"
@@ -51,8 +51,8 @@ static struct outcome parse(struct span in, uint32_t seed)
         o.used += used;
     }
     if (o.last == HTTP_PARSE_HEAD)
-        o.last =
-            HTTP_PARSE_MORE; /* where the input ended makes the difference, not what was understood */
+        o.last = HTTP_PARSE_MORE; /* where the input ended makes the difference, not what was
+                                     understood */
     if (o.last == HTTP_PARSE_DONE)
         mix_request(&o, http_parser_request(p));
     o.status = http_parser_status(p);

@@ -1,6 +1,6 @@
 /*
- * WebSocket frames from hostile bytes, cut into pieces by a seed (the first byte): the same events either way. The
- * border tracker gets the same bytes.
+ * WebSocket frames from hostile bytes, cut into pieces by a seed (the first byte): the same events
+ * either way. The border tracker gets the same bytes.
  */
 #include "base/bug.h"
 #include "base/hash.h"

@@ -34,7 +34,8 @@ int peer_connect(const struct fixture *f);
 int peer_connect_unix(const struct fixture *f);
 void peer_send(int fd, const void *ptr, size_t len);
 void peer_puts(int fd, const char *text);
-/* Reads until `until` is in the text (NULL: until end of file); fails after five seconds. Appends. */
+/* Reads until `until` is in the text (NULL: until end of file); fails after five seconds. Appends.
+ */
 void peer_read(int fd, struct buf *into, const char *until);
 void peer_read_bytes(int fd, struct buf *into, size_t total);
 bool peer_is_closed(int fd); /* end of file or reset within five seconds */

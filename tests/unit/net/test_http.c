@@ -7,7 +7,8 @@
 
 #include <stdlib.h>
 
-/* Feeds the bytes in pieces of `step` (0: random); returns the status, 0 when a request was complete, -1 for more. */
+/* Feeds the bytes in pieces of `step` (0: random); returns the status, 0 when a request was
+ * complete, -1 for more. */
 static int parse(struct http_parser *p, const char *text, size_t len, size_t step, size_t *ret_used)
 {
     size_t at = 0;

@@ -245,7 +245,8 @@ static void drain_closes_with_1001(void **state)
     fixture_stop(&f);
 }
 
-/* Reads the frames of ws_stream: `frames` of `payload` equal letters in order, others in between are counted. */
+/* Reads the frames of ws_stream: `frames` of `payload` equal letters in order, others in between
+ * are counted. */
 static void expect_stream(int fd, struct buf *b, int frames, size_t payload, int *ret_pongs)
 {
     for (int i = 0; i < frames; i++) {
