@@ -316,6 +316,9 @@ bool compose_point(struct local *l, struct part *part, bool with_code)
     bool has_name = part->in->symbol.len && !part->is_prose;
     if (!e.start_line)
         out_str(l->out, "- ");
+    else if (l->is_in_list)
+        out_str(l->out, "\n");
+    l->is_in_list = !e.start_line;
     if (has_name)
         put_name(l, part);
     if (u) {

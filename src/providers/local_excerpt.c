@@ -71,6 +71,30 @@ static void extend_to_end(const struct local *l, const struct part *part, struct
     }
 }
 
+/* One or two lines alone are hard to read: the lines around them in the same block, up to five. */
+static void add_neighbours(const struct local *l, const struct part *part, struct excerpt *e)
+{
+    bool has_grown = e->start_line != 0;
+    while (has_grown && e->end_line - e->start_line < 4) {
+        has_grown = false;
+        for (size_t i = 0; i < part->unit_count && e->end_line - e->start_line < 4; i++) {
+            const struct unit *u = &l->units[part->first_unit + i];
+            if (u->kind != UNIT_CODE || ends_block(u->text) || is_thin(u->text))
+                continue;
+            if (u->start_line == e->end_line + 1 && !begins_block(u->text)) {
+                e->end_line++;
+                has_grown = true;
+                break;
+            }
+            if (u->start_line + 1 == e->start_line) {
+                e->start_line--;
+                has_grown = true;
+                break;
+            }
+        }
+    }
+}
+
 /*
  * The best run of at most max_lines lines: most value of its lines, less a small price a line. It does
  * not run from one function into the next.
@@ -110,6 +134,7 @@ struct excerpt excerpt_choose(const struct local *l, const struct part *part, un
             best.end_line++;
     }
     extend_to_end(l, part, &best, max_lines);
+    add_neighbours(l, part, &best);
     uint32_t base = part->in->start_line;
     struct span lines =
         lines_slice(part->in->text, best.start_line - base + 1, best.end_line - base + 1);

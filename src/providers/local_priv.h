@@ -103,6 +103,7 @@ struct local {
     size_t cited_count, cited_cap;
     struct local_out *out;
     float total;     /* weight of all terms that occur; 0 when none does */
+    bool is_in_list; /* the last point was a list item: a paragraph needs a blank line first */
     bool is_guarded; /* rounds before the last must not hold words that end a research */
 };
 

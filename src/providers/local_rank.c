@@ -46,7 +46,7 @@ static void score_unit(struct local *l, struct unit *u)
         s *= 0.85f;
     if (u->kind == UNIT_SENTENCE &&
         u->text.ptr[0] == '|') /* a table's row needs its header to be read */
-        s *= 0.7f;
+        s *= 0.4f;
     u->score = s * (0.6f + 0.4f * p->in->score);
 }
 
