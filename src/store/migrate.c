@@ -73,7 +73,7 @@ static int use_wal(struct sqlconn *c, struct err *err)
 {
     char mode[16];
     int r = sqlconn_exec(c,
-                         "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
+                         "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
                          "PRAGMA foreign_keys = ON; PRAGMA secure_delete = FAST;"
                          "PRAGMA journal_size_limit = 67108864",
                          err);
