@@ -17,12 +17,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     while (count < ARRAY_LEN(p) && span_next(&rest, '\0', &text)) {
         uint32_t lines = lines_count(text);
-        p[count] = (struct chat_passage){.path = span_str(paths[count]),
-                                         .symbol = span_first(text, count % 2 ? 5 : 0),
-                                         .language = span_str(languages[(count + data[0]) % 7]),
-                                         .text = text,
-                                         .start_line = 1 + data[0] % 9,
-                                         .score = 1};
+        p[count] =
+            (struct chat_passage){.path = span_str(paths[count]),
+                                  .symbol = span_first(text, count % 2 ? utf8_cut(text, 5) : 0),
+                                  .language = span_str(languages[(count + data[0]) % 7]),
+                                  .text = text,
+                                  .start_line = 1 + data[0] % 9,
+                                  .score = 1};
         p[count].end_line = p[count].start_line + (lines ? lines - 1 : 0);
         count++;
     }
