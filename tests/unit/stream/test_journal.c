@@ -658,7 +658,9 @@ static void nobody_finds_a_stream_of_another_tenant(void **state)
     struct stream *s;
     world_open(&w, true, 0);
     assert_int_equal(
-        stream_create(w.hub, &(struct stream_new){.kind = "answer", .is_durable = true}, &s, &err),
+        stream_create(
+            w.hub, &(struct stream_new){.tenant = "another", .kind = "answer", .is_durable = true},
+            &s, &err),
         0);
     append_text(s, "secret");
     int result = 0;
