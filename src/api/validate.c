@@ -144,7 +144,7 @@ static void put_input(struct buf *out, const json_t *v)
     buf_put_span(out, span_first(s, INPUT_SHOWN_MAX));
     if (s.len > INPUT_SHOWN_MAX)
         buf_puts(out, "...");
-    free(text); /* jansson's */
+    mem_free(text); /* jansson's */
 }
 
 void chat_issues_text(const struct chat_fields *f, struct buf *out)
@@ -186,7 +186,7 @@ static void put_value(struct json_writer *w, const json_t *v)
         jw_raw(w, span_str(text));
     else
         jw_null(w);
-    free(text); /* jansson's */
+    mem_free(text); /* jansson's */
 }
 
 void chat_issues_json(const struct chat_fields *f, struct buf *out)

@@ -30,7 +30,7 @@ struct chat_fields {
  * Takes `root`. 0: usable; -ERR_INVALID: issues say what is wrong (root may be of any type); -ERR_NO_MEMORY; -ERR_TOO_LARGE (messages).
  * chat_fields_done in every case.
  */
-int chat_decode(json_t *root, struct chat_fields *ret) MUST_CHECK;
+int chat_decode(json_t *root, struct chat_fields *f) MUST_CHECK;
 void chat_fields_done(struct chat_fields *f);
 
 void chat_issues_text(const struct chat_fields *f,

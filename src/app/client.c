@@ -141,7 +141,7 @@ void client_close(struct client *c)
         return;
     if (c->runtime && c->interrupts > 1) {
         /* Leave at once: no drain. The store survives worse than this. */
-        fflush(NULL);
+        (void)fflush(NULL);
         _exit(EXIT_INTERRUPTED);
     }
     if (c->runtime)

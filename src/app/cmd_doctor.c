@@ -95,7 +95,7 @@ static void check_data(struct doctor *d)
                "%s: %s is not a directory", data, near);
     else if (access(near, W_OK | X_OK) != 0)
         report(d, STATE_FAIL, "data directory", "make it writable, or name another with --data DIR",
-               "%s: cannot write in %s: %s", data, near, strerror(errno));
+               "%s: cannot write in %s: %s", data, near, err_text(errno));
     else
         report(d, STATE_OK, "data directory", NULL, exists ? "%s, writable" : "%s, will be created",
                data);
@@ -235,7 +235,7 @@ static void check_port(struct doctor *d, const char *address)
     else
         report(d, e == EADDRNOTAVAIL || e == EAFNOSUPPORT ? STATE_WARN : STATE_FAIL, "port",
                "choose another address with --listen", "cannot listen on %s: %s", address,
-               strerror(e));
+               err_text(e));
 }
 
 static void check_addresses(struct doctor *d)

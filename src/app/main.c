@@ -93,7 +93,8 @@ static int run(const struct options *o, struct err *err)
 int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN);
-    const char *fault = getenv("HEADWATER_FAULT");
+    const char *fault =
+        getenv("HEADWATER_FAULT"); /* NOLINT(concurrency-mt-unsafe): one thread yet */
     if (fault && !fault_arm_from_text(fault)) {
         fprintf(stderr, "headwater: HEADWATER_FAULT: '%s' is not of the form site:nth[:repeat]\n",
                 fault);

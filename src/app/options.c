@@ -563,8 +563,10 @@ static int load_file(struct options *o, struct err *err)
     const char *path = option_str(o, OPT_CONFIG);
     bool is_default = !path;
     char *made CLEANUP(mem_freep) = NULL;
-    if (is_default)
-        path = made = xdg_path(o, "XDG_CONFIG_HOME", ".config", "/headwater.conf");
+    if (is_default) {
+        made = xdg_path(o, "XDG_CONFIG_HOME", ".config", "/headwater.conf");
+        path = made;
+    }
     if (!path)
         return 0;
     struct buf text = BUF_INIT(CONFIG_FILE_MAX + 4096);

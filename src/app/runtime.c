@@ -198,7 +198,7 @@ int runtime_start(const struct runtime_options *o, struct runtime **ret, struct 
         return result;
     }
     server_start(r->server);
-    fflush(stdout);
+    (void)fflush(stdout);
     *ret = r;
     return 0;
 }

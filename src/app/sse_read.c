@@ -1,5 +1,6 @@
 #include "app/sse_read.h"
 
+#include "base/bug.h"
 #include "base/err.h"
 
 void sse_read_init(struct sse_read *r)
@@ -94,6 +95,7 @@ static int take_line(struct sse_read *r, sse_handler *handler, void *ctx)
     struct span line = buf_span(&r->line), value = SPAN_NULL;
     if (!line.len)
         return dispatch(r, handler, ctx);
+    BUG_ON(!line.ptr);
     ptrdiff_t colon = span_find_char(line, ':');
     if (colon == 0)
         return 0; /* a comment: keep-alive */

@@ -66,7 +66,7 @@ void terminal_progress(struct terminal *t, const json_t *status)
             fprintf(stderr, "\r\033[K%.*s", (int)line.len, line.ptr);
         else
             fprintf(stderr, "%.*s\n", (int)line.len, line.ptr);
-        fflush(stderr);
+        (void)fflush(stderr);
         t->has_line = t->err_is_tty;
         memcpy(t->shown, line.ptr, line.len);
         t->shown[line.len] = 0;
@@ -79,7 +79,7 @@ void terminal_clear(struct terminal *t)
 {
     if (t->has_line) {
         fputs("\r\033[K", stderr);
-        fflush(stderr);
+        (void)fflush(stderr);
     }
     t->has_line = false;
 }

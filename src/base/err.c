@@ -102,6 +102,12 @@ static enum err_code code_of_errno(int e)
     }
 }
 
+const char *err_text(int errno_value)
+{
+    const char *text = strerrordesc_np(errno_value);
+    return text ? text : "unknown error";
+}
+
 int err_errno(struct err *err, int errno_value, const char *fmt, ...)
 {
     enum err_code code = code_of_errno(errno_value);
@@ -112,10 +118,8 @@ int err_errno(struct err *err, int errno_value, const char *fmt, ...)
         va_start(ap, fmt);
         int n = vsnprintf(err->msg, sizeof err->msg, fmt, ap);
         va_end(ap);
-        char text[128];
         if (n >= 0 && (size_t)n < sizeof err->msg)
-            snprintf(err->msg + n, sizeof err->msg - (size_t)n, ": %s",
-                     strerror_r(errno_value, text, sizeof text));
+            snprintf(err->msg + n, sizeof err->msg - (size_t)n, ": %s", err_text(errno_value));
     }
     return -(int)code;
 }

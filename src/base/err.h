@@ -42,5 +42,8 @@ void err_prefix(struct err *err, const char *fmt, ...) PRINTF(2, 3);
 /* Like err_set with ": strerror(errno_value)" appended; code chosen from errno. */
 int err_errno(struct err *err, int errno_value, const char *fmt, ...) PRINTF(3, 4);
 
+/* What an errno value means: static text. Thread: any (strerror is not safe there). */
+const char *err_text(int errno_value);
+
 const char *err_name(int code); /* "not_found"; accepts negative codes too */
 int err_http_status(int code);  /* 404 … */

@@ -3,7 +3,7 @@
  * Intrusive doubly linked list. A head is a node that points to itself; a node not in a list does too
  * after list_init or list_remove, so list_remove is always safe. Thread: owner of the list.
  */
-#include "base/attr.h"
+#include "base/bug.h"
 #include <stdbool.h>
 
 struct list {
@@ -20,6 +20,7 @@ static inline bool list_is_empty(const struct list *l)
 }
 static inline void list_append(struct list *head, struct list *node)
 {
+    BUG_ON(!head->prev); /* list_init was forgotten */
     node->prev = head->prev;
     node->next = head;
     head->prev->next = node;

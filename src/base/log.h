@@ -44,12 +44,15 @@ bool log_enabled(enum log_level level);
 void log_write(enum log_level level, const char *component, const char *msg,
                const struct log_field *fields, size_t count);
 
-#define LOG_AT(level, component, msg, ...)                                                 \
-    do {                                                                                   \
-        if (log_enabled(level)) {                                                          \
-            const struct log_field log_fields_[] = {{0}, ##__VA_ARGS__};                   \
-            log_write(level, component, msg, log_fields_ + 1, ARRAY_LEN(log_fields_) - 1); \
-        }                                                                                  \
+/* The end mark goes in here: a variadic macro must not be called with nothing for its dots. */
+#define LOG_AT(level, component, ...) LOG_AT_(level, component, __VA_ARGS__, LOG_END_)
+#define LOG_END_ ((struct log_field){0})
+#define LOG_AT_(level, component, msg, ...)                                            \
+    do {                                                                               \
+        if (log_enabled(level)) {                                                      \
+            const struct log_field log_fields_[] = {__VA_ARGS__};                      \
+            log_write(level, component, msg, log_fields_, ARRAY_LEN(log_fields_) - 1); \
+        }                                                                              \
     } while (0)
 #define LOG_DEBUG(...) LOG_AT(LOG_LEVEL_DEBUG, __VA_ARGS__)
 #define LOG_INFO(...) LOG_AT(LOG_LEVEL_INFO, __VA_ARGS__)

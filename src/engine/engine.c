@@ -19,7 +19,7 @@ static int copy_allow_paths(struct engine *e, const char *const *paths, struct e
         if (!real)
             return err_errno(err, errno, "cannot use --allow-path '%s'", paths[i]);
         e->allow_paths[i] = mem_strdup(real);
-        free(real);
+        mem_free(real);
     }
     return 0;
 }

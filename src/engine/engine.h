@@ -76,8 +76,7 @@ struct search_request {
 };
 /* {"hits":[…],"note"}; indexes first when needed, waiting for it. Blocks. */
 int engine_search_json(struct engine *e, const struct engine_caller *who,
-                       const struct search_request *request, struct buf *out,
-                       struct err *err) MUST_CHECK;
+                       const struct search_request *q, struct buf *out, struct err *err) MUST_CHECK;
 
 /* ---- answers ---- */
 

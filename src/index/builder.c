@@ -36,7 +36,8 @@ struct index_builder {
 
 static int no_memory(struct err *err)
 {
-    return err_set(err, ERR_NO_MEMORY, "no memory to build the index");
+    err_set(err, ERR_NO_MEMORY, "no memory to build the index");
+    return -ERR_NO_MEMORY;
 }
 
 static int open_sections(struct index_builder *b, struct err *err)
@@ -335,6 +336,7 @@ static int publish(struct index_builder *b)
         return -errno;
     b->is_published = true;
     char *copy = mem_strdup(b->path);
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): dirname works in our copy */
     int dir = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     mem_free(copy);
     if (dir < 0)

@@ -5,6 +5,7 @@
  */
 #include "index/build_priv.h"
 
+#include "base/bug.h"
 #include "base/fault.h"
 #include "base/mem.h"
 
@@ -154,6 +155,7 @@ static void merge_term(struct merge *m)
         if (c->has_term && (!least || span_cmp(term_of(c), term_of(least)) < 0))
             least = c;
     }
+    BUG_ON(!least); /* called while has_terms */
     char bytes[ANALYZER_TERM_MAX];
     struct span name = span_of(bytes, least->term_len);
     memcpy(bytes, least->term, least->term_len);

@@ -201,7 +201,7 @@ static int read_names(struct walker *k, int fd, struct names *ret)
     }
     int r = 0;
     struct dirent *e;
-    while (r == 0 && (e = readdir(d))) {
+    while (r == 0 && (e = readdir(d))) { /* NOLINT(concurrency-mt-unsafe): d is ours alone */
         if (span_is(span_str(e->d_name), ".") || span_is(span_str(e->d_name), ".."))
             continue;
         if (ret->count >= LIMIT_WALK_FILES_COUNT) {
@@ -389,7 +389,7 @@ static int open_parent(struct walk *w, const char *root, const struct stat *st, 
         r = skip(&k, name, false, "larger than 2 MB");
     else
         r = add_file(&k, name, st);
-    free(real);
+    mem_free(real);
     return r == -ERR_NO_MEMORY ? no_memory(err) : r;
 }
 

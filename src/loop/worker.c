@@ -65,33 +65,33 @@ static void *worker_main(void *arg)
     return NULL;
 }
 
-int worker_submit(struct worker_pool *p, enum worker_lane kind, struct work *w)
+int worker_submit(struct worker_pool *p, enum worker_lane lane, struct work *w)
 {
-    struct lane *lane = &p->lanes[kind];
+    struct lane *l = &p->lanes[lane];
     w->next = NULL;
     w->msg.deliver = on_done;
-    lock_enter(&lane->lock);
-    if (lane->count >= LIMIT_WORK_QUEUE_COUNT || lane->stopping) {
-        lock_leave(&lane->lock);
+    lock_enter(&l->lock);
+    if (l->count >= LIMIT_WORK_QUEUE_COUNT || l->stopping) {
+        lock_leave(&l->lock);
         return -ERR_LIMIT;
     }
-    if (lane->last)
-        lane->last->next = w;
+    if (l->last)
+        l->last->next = w;
     else
-        lane->first = w;
-    lane->last = w;
-    lane->count++;
-    cond_signal(&lane->wake);
-    lock_leave(&lane->lock);
+        l->first = w;
+    l->last = w;
+    l->count++;
+    cond_signal(&l->wake);
+    lock_leave(&l->lock);
     return 0;
 }
 
-size_t worker_queued(struct worker_pool *p, enum worker_lane kind)
+size_t worker_queued(struct worker_pool *p, enum worker_lane lane)
 {
-    struct lane *lane = &p->lanes[kind];
-    lock_enter(&lane->lock);
-    size_t n = lane->count;
-    lock_leave(&lane->lock);
+    struct lane *l = &p->lanes[lane];
+    lock_enter(&l->lock);
+    size_t n = l->count;
+    lock_leave(&l->lock);
     return n;
 }
 

@@ -354,6 +354,7 @@ static bool can_take_input(const struct conn *c)
 
 static void step(struct conn *c)
 {
+    BUG_ON(c->state == CONN_WS && !c->ws);
     if (c->state == CONN_WRITING && !c->is_blocked)
         write_answer(c);
     else if (c->state == CONN_WS && (!c->is_blocked || c->ws->is_broken))

@@ -137,13 +137,14 @@ union address {
 
 static int bad_address(const char *address, struct err *err)
 {
-    int r = err_set(err, ERR_INVALID, "'%s' is not an address to listen on", address);
+    err_set(err, ERR_INVALID, "'%s' is not an address to listen on", address);
     err_hint(err, "write 127.0.0.1:8001, [::1]:8001 or unix:/path/to/socket");
-    return r;
+    return -ERR_INVALID;
 }
 
 static int parse_ip(const char *address, union address *ret, socklen_t *ret_len, struct err *err)
 {
+    BUG_ON(!address);
     struct span text = span_str(address);
     ptrdiff_t colon = span_rfind_char(text, ':');
     uint64_t port;

@@ -338,6 +338,7 @@ enum conn_write ws_write(struct ws *ws)
             return WRITE_FAILED;
         size_t q = (size_t)w < own ? (size_t)w : own, s = (size_t)w - q;
         if (s) {
+            BUG_ON(!ws->source); /* nothing else made from_source */
             if (s <= ws->frame_left)
                 ws->frame_left -= s;
             else if (s == from_source)

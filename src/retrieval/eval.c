@@ -323,7 +323,10 @@ static int compare_u64(const void *a, const void *b)
 
 static double percentile_us(const struct eval *e, unsigned p)
 {
-    return e->queries_count ? (double)e->latencies_ns[(e->queries_count - 1) * p / 100] / 1e3 : 0;
+    if (!e->queries_count)
+        return 0;
+    size_t rank = (e->queries_count - 1) * p / 100;
+    return (double)e->latencies_ns[rank] / 1e3;
 }
 
 static void put_num(struct json_writer *w, const char *key, double v)
@@ -399,7 +402,7 @@ int eval_run(const char *pack_dir, const char *run_file, unsigned depth,
 {
     struct eval e = {.depth = depth && depth < EVAL_DEPTH_MAX ? depth : EVAL_DEPTH_MAX};
     buf_init(&e.file.text, EVAL_FILE_MAX);
-    const char *tmp = getenv("TMPDIR");
+    const char *tmp = getenv("TMPDIR"); /* NOLINT(concurrency-mt-unsafe): nothing sets variables */
     tmp = tmp && *tmp ? tmp : "/tmp";
     int n = snprintf(e.dir, sizeof e.dir, "%s/headwater-eval-XXXXXX", tmp);
     if (n < 0 || (size_t)n >= sizeof e.dir)

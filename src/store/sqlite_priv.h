@@ -129,19 +129,20 @@ int sqlite_source_get(struct store *s, const char *tenant, const char *id, struc
                       struct err *err);
 int sqlite_source_find(struct store *s, const char *tenant, const char *name_or_location,
                        struct store_source *ret, struct err *err);
-int sqlite_source_list(struct store *s, const char *tenant, struct store_source **ret,
+int sqlite_source_list(struct store *base, const char *tenant, struct store_source **ret,
                        size_t *ret_count, struct err *err);
 int sqlite_source_delete(struct store *s, const char *tenant, const char *id, struct err *err);
 int sqlite_skipped_put(struct store *s, const char *tenant, const char *source_id,
                        const struct store_skipped *items, size_t count, struct err *err);
-int sqlite_skipped_list(struct store *s, const char *tenant, const char *source_id, size_t offset,
-                        size_t max, struct store_skipped **ret, size_t *ret_count, struct err *err);
+int sqlite_skipped_list(struct store *base, const char *tenant, const char *source_id,
+                        size_t offset, size_t max, struct store_skipped **ret, size_t *ret_count,
+                        struct err *err);
 int sqlite_apply(void *ctx, struct write_op *op, struct err *err);
-int sqlite_stream_get(struct store *s, const char *tenant, const char *id, struct store_stream *ret,
-                      struct err *err);
-int sqlite_block_get(struct store *s, const char *stream_id, uint64_t seq, char **ret_bytes,
+int sqlite_stream_get(struct store *base, const char *tenant, const char *id,
+                      struct store_stream *ret, struct err *err);
+int sqlite_block_get(struct store *base, const char *stream_id, uint64_t seq, char **ret_bytes,
                      size_t *ret_len, uint64_t *ret_first, struct err *err);
-int sqlite_streams_unfinished(struct store *s, struct store_stream **ret, size_t *ret_count,
+int sqlite_streams_unfinished(struct store *base, struct store_stream **ret, size_t *ret_count,
                               struct err *err);
 int sqlite_streams_expire(struct store *s, int64_t closed_before_ms, size_t max, size_t *ret_count,
                           struct err *err);

@@ -7,11 +7,6 @@
 
 /* ---- shared by the backends ---- */
 
-int store_no_memory(struct err *err)
-{
-    return err_set(err, ERR_NO_MEMORY, "out of memory in the store");
-}
-
 void *store_grow(void *items, size_t count, size_t *cap, size_t item_size)
 {
     if (count < *cap)
@@ -23,34 +18,6 @@ void *store_grow(void *items, size_t count, size_t *cap, size_t item_size)
     if (grown)
         *cap = more;
     return grown;
-}
-
-int store_source_missing(const char *id, struct err *err)
-{
-    return err_set(err, ERR_NOT_FOUND, "there is no source '%s'", id);
-}
-
-int store_source_taken(const char *name, struct err *err)
-{
-    int r = err_set(err, ERR_EXISTS, "another source has the name '%s'", name);
-    err_hint(err, "choose another name, or delete that source first");
-    return r;
-}
-
-int store_stream_missing(const char *id, struct err *err)
-{
-    return err_set(err, ERR_NOT_FOUND, "there is no stream '%s'", id);
-}
-
-int store_stream_foreign(const char *id, struct err *err)
-{
-    return err_set(err, ERR_EXISTS, "stream '%s' belongs to another tenant", id);
-}
-
-int store_block_missing(const char *id, uint64_t seq, struct err *err)
-{
-    return err_set(err, ERR_NOT_FOUND, "stream '%s' has no stored event %llu or later", id,
-                   (unsigned long long)seq);
 }
 
 /* ---- arguments ---- */

@@ -59,11 +59,37 @@ struct store { /* first member of a backend's own struct */
  * old one is valid then).
  */
 void *store_grow(void *items, size_t count, size_t *cap, size_t item_size) MUST_CHECK;
-int store_no_memory(struct err *err);
+static inline int store_no_memory(struct err *err)
+{
+    err_set(err, ERR_NO_MEMORY, "out of memory in the store");
+    return -ERR_NO_MEMORY;
+}
 
-/* Messages that both backends must say alike. */
-int store_source_missing(const char *id, struct err *err);
-int store_source_taken(const char *name, struct err *err);
-int store_stream_missing(const char *id, struct err *err);
-int store_stream_foreign(const char *id, struct err *err);
-int store_block_missing(const char *id, uint64_t seq, struct err *err);
+/* Messages that both backends must say alike; here, so that each sees that it gets a failure. */
+static inline int store_source_missing(const char *id, struct err *err)
+{
+    err_set(err, ERR_NOT_FOUND, "there is no source '%s'", id);
+    return -ERR_NOT_FOUND;
+}
+static inline int store_source_taken(const char *name, struct err *err)
+{
+    err_set(err, ERR_EXISTS, "another source has the name '%s'", name);
+    err_hint(err, "choose another name, or delete that source first");
+    return -ERR_EXISTS;
+}
+static inline int store_stream_missing(const char *id, struct err *err)
+{
+    err_set(err, ERR_NOT_FOUND, "there is no stream '%s'", id);
+    return -ERR_NOT_FOUND;
+}
+static inline int store_stream_foreign(const char *id, struct err *err)
+{
+    err_set(err, ERR_EXISTS, "stream '%s' belongs to another tenant", id);
+    return -ERR_EXISTS;
+}
+static inline int store_block_missing(const char *id, uint64_t seq, struct err *err)
+{
+    err_set(err, ERR_NOT_FOUND, "stream '%s' has no stored event %llu or later", id,
+            (unsigned long long)seq);
+    return -ERR_NOT_FOUND;
+}

@@ -127,7 +127,7 @@ void journal_delete_file(struct journal *j, uint64_t segment)
     segment_name(segment, name);
     if (unlinkat(j->dir_fd, name, 0) < 0 && errno != ENOENT)
         LOG_WARN("stream", "a journal file could not be deleted", LOG_S("file", name),
-                 LOG_S("error", strerror(errno)));
+                 LOG_S("error", err_text(errno)));
 }
 
 static void remove_file(struct journal *j, const struct segment_file *f)
@@ -369,7 +369,7 @@ static void fail(struct journal *j)
     if (j->fd >= 0 && j->fd_segment)
         if (ftruncate(j->fd, (off_t)j->fd_bytes) < 0)
             LOG_WARN("stream", "a half-written batch could not be cut off the journal file",
-                     LOG_S("error", strerror(errno)));
+                     LOG_S("error", err_text(errno)));
     lock_enter(&j->lock);
     j->has_failed = true;
     lock_leave(&j->lock);

@@ -39,7 +39,7 @@ static void flush_fd(struct journal_sync *s, int fd)
             LOG_ERROR(
                 "stream",
                 "the journal could not be flushed to disk; a power cut may lose recent events",
-                LOG_S("error", strerror(errno)));
+                LOG_S("error", err_text(errno)));
     }
     s->was_failing = r < 0;
 }

@@ -364,7 +364,7 @@ static int list_files(struct recovery *rc, const char *dir, struct err *err)
         return err_errno(err, errno, "cannot read the journal's directory '%s'", dir);
     const struct dirent *e;
     int r = 0;
-    while (r == 0 && (e = readdir(d)))
+    while (r == 0 && (e = readdir(d))) /* NOLINT(concurrency-mt-unsafe): d is ours alone */
         r = add_file(rc, e->d_name);
     closedir(d);
     if (rc->file_count)

@@ -141,17 +141,22 @@ class Server {
     return this;
   }
 
-  // Orderly end. Resolves to { code, signal }; a server that does not end is killed, and that is an error.
+  // Orderly end. Resolves to { code, signal }. A server that does not end is killed, and that is an error;
+  // so is a status other than 0, by which a sanitizer build tells of leaks and races.
   async stop(signal = "SIGTERM") {
-    if (!this.exit) this.child.kill(signal);
+    if (this.exit) return this.exit;
+    this.child.kill(signal);
+    let exit;
     try {
-      return await withTimeout(this.ended, STOP_MS, `the end of the server after ${signal}`);
+      exit = await withTimeout(this.ended, STOP_MS, `the end of the server after ${signal}`);
     } catch (error) {
       this.child.kill("SIGKILL");
       await this.ended;
       error.message += `\n${this.errors}`;
       throw error;
     }
+    if (exit.code !== 0) throw new Error(`the server ended with ${JSON.stringify(exit)} after ${signal}\n${this.errors}`);
+    return exit;
   }
 
   async kill9() {

@@ -123,7 +123,7 @@ test("the command line alone: ask, ask --json, search, sources, index --report",
 });
 
 test("wrong command lines end with 2 and a hint, failures with 1", async () => {
-  const typo = await cli(["aks"]);
+  const typo = await cli(["asq"]);
   assert.equal(typo.code, 2);
   assert.match(typo.stderr, /ask/);
   assert.equal((await cli(["ask", "--no-such-flag"])).code, 2);

@@ -10,8 +10,8 @@ struct scan {
 
 static const char *const scan_paths[] = {"src/a.c", "docs/My Guide.md", "app/[id]/page.tsx",
                                          "docs/説明.md", "x"};
-static const char scan_file[] =
-    "one\ntwo\nthree\nfour\nfive\nsix\nseven\neight\nnine\nten\neleven\ntwelve";
+static const char scan_file[] = "one\ntwo\nthree\nfour\nfive\nsix\nseven\n"
+                                "eight\nnine\nten\neleven\ntwelve";
 
 static bool scan_lookup(void *ctx, struct span path, struct span *ret_text)
 {

@@ -47,9 +47,9 @@ void made_init(struct made *m, unsigned files, uint64_t seed)
             unsigned words = 1 + (unsigned)(made_random(&seed) % 60);
             m->texts[i] = calloc(words, 24);
             for (unsigned w = 0; w < words; w++) {
-                size_t n = strlen(m->texts[i]);
-                put_word(&seed, m->texts[i] + n, 20);
-                strncat(m->texts[i], w % 7 == 6 ? "\n" : " ", 2);
+                char *end = m->texts[i] + strlen(m->texts[i]);
+                put_word(&seed, end, 20);
+                end[strlen(end)] = w % 7 == 6 ? '\n' : ' '; /* calloc left the NUL behind it */
             }
             if (made_random(&seed) % 2)
                 put_word(&seed, m->symbols[i], sizeof m->symbols[i]);

@@ -89,7 +89,7 @@ static bool has(const struct answer *a, const char *text)
 {
     if (span_find(buf_span(&a->text), span_str(text)) >= 0)
         return true;
-    print_message("missing: %s\nin:\n%s\n", text, buf_str(&a->text));
+    print_message("missing: %s\nanswer:\n%s\n", text, buf_str(&a->text));
     return false;
 }
 

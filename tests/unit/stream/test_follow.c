@@ -3,6 +3,7 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
+#include "stream/stream_priv.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -105,6 +106,15 @@ static void past_the_end_there_is_only_done(void **state)
     world_close(&w);
 }
 
+static bool is_all_committed(void *arg)
+{
+    struct stream *s = arg;
+    lock_enter(&s->lock);
+    bool is_all = s->committed_seq == s->last_seq;
+    lock_leave(&s->lock);
+    return is_all;
+}
+
 static void a_slow_reader_gets_merged_text(void **state)
 {
     (void)state;
@@ -115,6 +125,8 @@ static void a_slow_reader_gets_merged_text(void **state)
     append_text(s, "begin ");
     for (int i = 0; i < 20000; i++)
         append_text(s, "0123456789012345678901234567890123456789");
+    /* What is committed while it reads would come live, one frame per event. */
+    assert_true(wait_until(is_all_committed, s));
     reader_start(r, &w, s, 0); /* live, 800 KB behind: most of it is in the store by now */
     uint64_t frames;
     while (reader_seen(r, &frames) < 20001)

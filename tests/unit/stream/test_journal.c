@@ -657,8 +657,11 @@ static void nobody_finds_a_stream_of_another_tenant(void **state)
     struct err err;
     struct stream *s;
     world_open(&w, true, 0);
-    struct stream_new what = {.tenant = "other", .kind = "answer", .is_durable = true};
-    assert_int_equal(stream_create(w.hub, &what, &s, &err), 0);
+    assert_int_equal(
+        stream_create(
+            w.hub, &(struct stream_new){.tenant = "another", .kind = "answer", .is_durable = true},
+            &s, &err),
+        0);
     append_text(s, "secret");
     int result = 0;
     assert_null(find_stream(&w, stream_id(s), &result));
