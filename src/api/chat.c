@@ -7,6 +7,7 @@
 #include "api/api_priv.h"
 #include "api/deliver.h"
 #include "api/validate.h"
+#include "base/bug.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -15,6 +16,8 @@
 
 #define SUBPROTOCOL "headwater.v1"
 #define ERROR_TEXT_MAX 8192
+#define CHAT_ID_MAX \
+    31 /* with NUL; stream_new_id's have 26 characters, and no stream has a longer one */
 /* HTTP only: how long the status line waits for the first word of an answer before it says 200. */
 #define HEAD_WAIT_MS 5000
 
@@ -55,12 +58,22 @@ struct chat_ws {
     struct api *api;
     struct ws *ws; /* NULL once closed */
     struct engine_caller who;
-    bool is_native;
-    bool has_request;  /* the one request has been taken */
-    bool is_searching; /* hub_find will call back */
     uint64_t after;
-    char stream_id[STORE_ID_MAX];
+    /* No more than a stream's id needs: thousands of these wait at once. */
+    char stream_id[CHAT_ID_MAX];
+    bool is_native : 1;
+    bool has_request : 1;  /* the one request has been taken */
+    bool is_searching : 1; /* hub_find will call back */
 };
+
+static bool set_id(struct chat_ws *c, struct span id)
+{
+    if (id.len >= sizeof c->stream_id)
+        return false;
+    memcpy(c->stream_id, id.ptr, id.len);
+    c->stream_id[id.len] = 0;
+    return true;
+}
 
 static void chat_ws_free_if_done(struct chat_ws *c)
 {
@@ -119,8 +132,10 @@ static void on_found(void *ctx, struct stream *s, int result)
 
 static void ws_resume(struct chat_ws *c, const struct chat_fields *f)
 {
-    snprintf(c->stream_id, sizeof c->stream_id, SPAN_FMT,
-             SPAN_ARG(span_first(f->stream_id, STORE_ID_MAX - 1)));
+    if (!set_id(c, f->stream_id)) {
+        ws_fail_text(c, err_name(-ERR_NOT_FOUND), "Error: ", "No such stream", NULL);
+        return;
+    }
     c->after = f->after;
     c->is_searching = true;
     hub_find(engine_hub(c->api->options.engine), ws_loop(c->ws), c->who.tenant, c->stream_id,
@@ -221,8 +236,10 @@ void ws_chat(const struct route_call *call)
     c->api = call->api;
     c->who = caller_of(call->x);
     c->is_native = http_header_has(call->request, "Sec-WebSocket-Protocol", SUBPROTOCOL);
-    stream_new_id(c->stream_id);
-    exchange_header(call->x, "X-Stream-Id", span_str(c->stream_id));
+    char id[STORE_ID_MAX];
+    stream_new_id(id);
+    BUG_ON(!set_id(c, span_str(id)));
+    exchange_header(call->x, "X-Stream-Id", span_str(id));
     c->ws = exchange_upgrade(call->x, c->is_native ? SUBPROTOCOL : NULL, LIMIT_WS_MESSAGE,
                              &callbacks, c);
     if (!c->ws)

@@ -8,10 +8,10 @@
 #include "base/mem.h"
 
 #include <errno.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-static void on_defer(struct loop_defer *d);
 static void on_timer(struct timer *t);
 
 uint64_t conn_now(const struct conn *c)
@@ -28,13 +28,13 @@ void conn_set_due(struct conn *c, uint64_t delay_ms)
 
 static int events_wanted(const struct conn *c)
 {
-    int out = c->is_blocked ? UV_WRITABLE : 0;
-    int in = c->in_len ? UV_DISCONNECT : UV_READABLE;
+    int out = c->is_blocked ? WATCH_OUT : 0;
+    int in = c->in_len ? WATCH_GONE : WATCH_IN;
     switch ((enum conn_state)c->state) {
     case CONN_IDLE:
     case CONN_READING:
     case CONN_LINGER:
-        return UV_READABLE;
+        return WATCH_IN;
     case CONN_WAITING:
         return in;
     case CONN_WRITING:
@@ -42,17 +42,14 @@ static int events_wanted(const struct conn *c)
          * reader. */
         return c->x && c->x->source ? in | out : out;
     case CONN_WS:
-        return (ws_wants_input(c->ws) ? in : UV_DISCONNECT) | out;
+        return (ws_wants_input(c->ws) ? in : WATCH_GONE) | out;
     case CONN_CLOSED:
         break;
     }
     return 0;
 }
 
-static void on_poll(uv_poll_t *p, int status, int events);
-
-/* The timer is left alone while it is early enough: moving it on every frame would cost more than a
- * wake-up. */
+/* The timer is left alone while it is early enough: moving it on every frame would cost more than a wake-up. */
 static void arm_timer(struct conn *c)
 {
     uint64_t due[] = {c->due_ms, c->due_write_ms, c->ws ? c->ws->due_ping_ms : 0}, first = 0;
@@ -67,15 +64,10 @@ static void arm_timer(struct conn *c)
 
 static void wait_for_events(struct conn *c)
 {
-    int want = events_wanted(c);
-    if (want != c->events) {
-        c->events = (uint8_t)want;
-        if (want)
-            (void)uv_poll_start(&c->poll, want, on_poll); /* fails only while closing */
-        else
-            (void)uv_poll_stop(&c->poll);
-    }
-    arm_timer(c);
+    if (watch_set(c, events_wanted(c)))
+        arm_timer(c);
+    else
+        conn_close(c); /* nothing would ever wake it */
 }
 
 /* ---- life ---- */
@@ -83,14 +75,11 @@ static void wait_for_events(struct conn *c)
 struct conn *conn_new(struct server_loop *sl, int fd, bool is_unix, bool refuse)
 {
     struct conn *c = mem_try(sizeof *c);
-    if (!c || uv_poll_init(loop_uv(sl->loop), &c->poll, fd) < 0) {
-        mem_free(c);
+    if (!c)
         return NULL;
-    }
     c->sl = sl;
     c->fd = fd;
     c->is_unix = is_unix;
-    c->defer.run = on_defer;
     list_append(&sl->conns, &c->link);
     sl->handles++;
     net_count(NET_CONNECTIONS_OPEN, 1);
@@ -109,12 +98,14 @@ struct conn *conn_new(struct server_loop *sl, int fd, bool is_unix, bool refuse)
     return c;
 }
 
-static void on_closed(uv_handle_t *h)
+void conns_free_dead(struct loop_defer *d)
 {
-    struct conn *c = container_of((void *)h, struct conn, poll);
-    struct server_loop *sl = c->sl;
-    mem_free(c);
-    server_loop_handle_closed(sl);
+    struct server_loop *sl = container_of(d, struct server_loop, free_dead);
+    struct list *n;
+    while ((n = list_pop(&sl->dead))) {
+        mem_free(container_of(n, struct conn, link));
+        server_loop_handle_closed(sl);
+    }
 }
 
 static void end_exchange(struct conn *c)
@@ -142,12 +133,14 @@ void conn_close(struct conn *c)
         ws_gone(c->ws);
     c->ws = NULL;
     timer_clear(&c->timer);
-    if (c->is_deferred)
-        list_remove(&c->defer.link);
+    if (c->is_kicked)
+        list_remove(&c->kicked);
     list_remove(&c->link);
+    if (list_is_empty(&c->sl->free_dead.link))
+        loop_defer(c->sl->loop, &c->sl->free_dead);
+    list_append(&c->sl->dead, &c->link);
     mem_free(take_ptr(c->in));
-    (void)uv_poll_stop(&c->poll);
-    uv_close((uv_handle_t *)&c->poll, on_closed);
+    (void)watch_set(c, 0);
     close(c->fd);
     c->fd = -1;
     net_count(NET_CONNECTIONS_OPEN, -1);
@@ -187,16 +180,24 @@ ssize_t conn_send(struct conn *c, struct iovec *iov, int count)
     return n;
 }
 
+static bool has_unread(const struct conn *c)
+{
+    int n = 0;
+    return c->in_len || (ioctl(c->fd, FIONREAD, &n) == 0 && n > 0);
+}
+
 static void answer_done(struct conn *c)
 {
     bool is_refused = c->x && !c->x->in_handler;
     exchange_free(take_ptr(c->x));
     c->is_blocked = false;
     c->due_write_ms = 0;
-    if (!c->close_after) {
+    /* While draining only a request that is here already is still answered: with 503. */
+    bool is_quiet = c->sl->draining && !has_unread(c);
+    if (!c->close_after && !is_quiet) {
         c->state = CONN_IDLE;
         conn_set_due(c, c->sl->server->options.idle_timeout_ms);
-    } else if (is_refused || !c->sl->draining) {
+    } else if (is_refused || !is_quiet) {
         /* Closing over unread bytes would reset the connection and could lose the answer. */
         conn_linger(c);
     } else {
@@ -260,9 +261,12 @@ static void request_complete(struct conn *c)
     net_count(NET_REQUESTS, 1);
     c->state = CONN_WAITING;
     c->due_ms = 0;
-    if (!http_parser_keep_alive(c->x->parser) || c->sl->draining)
+    if (!http_parser_keep_alive(c->x->parser))
         c->close_after = true;
-    exchange_dispatch(c->x);
+    if (c->sl->draining)
+        exchange_refuse(c->x, 503, "the server is shutting down: ask again in a few seconds");
+    else
+        exchange_dispatch(c->x);
 }
 
 /* Bytes of a request; returns how many were used. */
@@ -384,11 +388,15 @@ void conn_run(struct conn *c)
         wait_for_events(c);
 }
 
-static void on_defer(struct loop_defer *d)
+void conns_run_kicked(struct loop_defer *d)
 {
-    struct conn *c = container_of(d, struct conn, defer);
-    c->is_deferred = false;
-    conn_run(c);
+    struct server_loop *sl = container_of(d, struct server_loop, run_kicked);
+    struct list *n;
+    while ((n = list_pop(&sl->kicked))) {
+        struct conn *c = container_of(n, struct conn, kicked);
+        c->is_kicked = false;
+        conn_run(c);
+    }
 }
 
 void conn_kick(struct conn *c)
@@ -396,10 +404,12 @@ void conn_kick(struct conn *c)
     if (c->state == CONN_CLOSED)
         return;
     c->again = true;
-    if (c->running || c->is_deferred)
+    if (c->running || c->is_kicked)
         return;
-    c->is_deferred = true;
-    loop_defer(c->sl->loop, &c->defer);
+    c->is_kicked = true;
+    if (list_is_empty(&c->sl->run_kicked.link))
+        loop_defer(c->sl->loop, &c->sl->run_kicked);
+    list_append(&c->sl->kicked, &c->kicked);
 }
 
 void source_wake(struct byte_source *s)
@@ -409,17 +419,16 @@ void source_wake(struct byte_source *s)
         conn_kick(c);
 }
 
-static void on_poll(uv_poll_t *p, int status, int events)
+void conn_event(struct conn *c, int events)
 {
-    struct conn *c = container_of(p, struct conn, poll);
     if (c->state == CONN_CLOSED)
         return;
-    if (events & UV_WRITABLE)
+    if (events & WATCH_OUT)
         c->is_blocked = false;
     c->running = true; /* handlers called from here must not run it again */
-    if (status < 0 || (events & (UV_DISCONNECT | UV_READABLE)) == UV_DISCONNECT)
+    if ((events & WATCH_BROKEN) || (events & (WATCH_GONE | WATCH_IN)) == WATCH_GONE)
         conn_close(c);
-    else if ((events & UV_READABLE) && !c->in_len)
+    else if ((events & WATCH_IN) && !c->in_len)
         read_socket(c);
     c->running = false;
     if (c->state == CONN_CLOSED)
@@ -457,9 +466,18 @@ static void on_timer(struct timer *t)
 
 void conn_drain(struct conn *c)
 {
-    c->close_after = true;
     if (c->state == CONN_IDLE)
         conn_close(c);
-    else if (c->state == CONN_WS)
+    else if (c->state == CONN_WAITING)
+        c->close_after = true; /* its answer says so */
+    else if (c->state == CONN_WS && !c->ws->source)
         ws_close(c->ws, 1001, "going away");
+}
+
+void conn_drain_over(struct conn *c)
+{
+    if (c->state == CONN_WS && !c->ws->is_closing)
+        ws_close(c->ws, 1001, "going away");
+    else
+        conn_close(c);
 }

@@ -51,6 +51,7 @@ struct http_parser *http_parser_new(void)
     struct http_parser *p = mem_try(sizeof *p);
     if (!p)
         return NULL;
+    p->request.headers = p->headers;
     buf_init(&p->head, LIMIT_HTTP_HEAD + 1);
     buf_init(&p->body, LIMIT_HTTP_BODY + 1);
     buf_init(&p->path, LIMIT_HTTP_TARGET + 1);
@@ -329,6 +330,8 @@ static enum http_parse parse_head(struct http_parser *p)
     llhttp_init(&ll, HTTP_REQUEST, &settings);
     ll.data = &fields;
     llhttp_errno_t e = llhttp_execute(&ll, p->head.ptr, p->head.len);
+    if (e != HPE_PAUSED)
+        p->request.header_count = 0; /* the answer may look at headers: half of them are none */
     if (fields.too_many)
         return fail(p, 431, "too many headers");
     if (e != HPE_PAUSED)
@@ -337,7 +340,6 @@ static enum http_parse parse_head(struct http_parser *p)
         return fail(p, 501, "this is not a proxy");
     p->request.method = method_of(ll.method);
     p->request.minor = ll.http_minor;
-    p->request.headers = p->headers;
     for (size_t i = 0; i < p->request.header_count; i++) {
         p->headers[i].value = span_trim(p->headers[i].value);
         if (!is_token(p->headers[i].name)) /* llhttp lets spaces pass */

@@ -69,10 +69,15 @@ struct server_loop {
     struct loop *loop;
     struct listener *listeners; /* owned */
     struct list conns;
+    struct list kicked; /* connections to run at the end of this turn */
+    struct list dead;   /* closed ones, freed then */
+    struct loop_defer run_kicked, free_dead;
+    int epoll_fd; /* where the sockets of the connections are watched: watch.c */
+    uv_poll_t epoll;
     char *scratch;  /* owned; LIMIT_READ_TURN bytes, filled and used up within one read */
     int reserve_fd; /* given up to accept and close when descriptors are out */
     bool draining;
-    size_t handles; /* connections and listeners not yet closed by libuv */
+    size_t handles; /* connections not yet freed and listeners not yet closed by libuv */
     uint64_t date_s;
     char date[32];
     struct timer drain_timer;
@@ -92,7 +97,7 @@ struct server {
     char *unix_path; /* owned; removed at the end */
 };
 
-/* libuv let go of a handle counted in `handles`. */
+/* One of those counted in `handles` is gone. */
 void server_loop_handle_closed(struct server_loop *sl);
 
 /* ---- connection ---- */
@@ -108,10 +113,9 @@ enum conn_state {
 };
 
 struct conn {
-    uv_poll_t poll;
     struct timer timer;
-    struct loop_defer defer;
-    struct list link; /* server_loop.conns */
+    struct list kicked; /* server_loop.kicked; meaningful while is_kicked */
+    struct list link;   /* server_loop.conns, then .dead */
     struct server_loop *sl;
     struct exchange *x; /* owned; while a request is in progress */
     struct ws *ws;      /* owned */
@@ -121,9 +125,9 @@ struct conn {
     uint64_t due_ms;       /* of the state: head, body, idle, close; 0 = none */
     uint64_t due_write_ms; /* the peer takes nothing */
     uint64_t bytes_out;
-    uint8_t state;  /* enum conn_state */
-    uint8_t events; /* asked of libuv */
-    bool running, again, is_deferred, is_blocked, is_unix, close_after;
+    uint16_t events; /* asked of epoll */
+    uint8_t state;   /* enum conn_state */
+    bool running : 1, again : 1, is_kicked : 1, is_blocked : 1, is_unix : 1, close_after : 1;
 };
 
 struct exchange {
@@ -171,12 +175,30 @@ struct conn *conn_new(struct server_loop *sl, int fd, bool is_unix, bool refuse)
 void conn_run(struct conn *c);
 /* Asks for conn_run at the end of the turn. */
 void conn_kick(struct conn *c);
-/* Ends it now: detaches, tells handlers, closes the socket. The struct lives until libuv lets go.
- */
+/* Ends it now: detaches, tells handlers, closes the socket. The struct lives to the turn's end. */
 void conn_close(struct conn *c);
+/* The drain begins: ends what is idle. */
 void conn_drain(struct conn *c);
+/* Its time is up: ends everything; WebSockets are told, and cut when they do not answer. */
+void conn_drain_over(struct conn *c);
+void conn_event(struct conn *c, int events);
 void conn_set_due(struct conn *c, uint64_t delay_ms);
 uint64_t conn_now(const struct conn *c);
+
+/* loop_defer's calls of a loop. */
+void conns_run_kicked(struct loop_defer *d);
+void conns_free_dead(struct loop_defer *d);
+
+/* ---- waiting for sockets ---- */
+
+enum watch_event { WATCH_IN = 0x001, WATCH_OUT = 0x004, WATCH_BROKEN = 0x008, WATCH_GONE = 0x2000 };
+
+int watch_init(struct server_loop *sl);
+void watch_start(struct server_loop *sl);
+/* Closes the loop's handle and then posts server.sem. */
+void watch_stop(struct server_loop *sl);
+/* What to be told of; 0 before the socket is closed. False when the kernel has no room for it. */
+bool watch_set(struct conn *c, int events);
 
 enum conn_write { WRITE_DONE, WRITE_WAIT, WRITE_BLOCKED, WRITE_FAILED };
 /* One write of the pieces: bytes taken, 0 when the socket is full, -1 when the peer is gone. */

@@ -81,6 +81,8 @@ static void free_parts(struct server *s)
         mem_free(s->loops[i].scratch);
         if (s->loops[i].reserve_fd >= 0)
             close(s->loops[i].reserve_fd);
+        if (s->loops[i].epoll_fd >= 0)
+            close(s->loops[i].epoll_fd);
     }
     mem_free(s->loops);
     cors_done(&s->cors);
@@ -114,13 +116,20 @@ int server_new(struct loop *const *loops, size_t loop_count, const struct server
         struct server_loop *sl = &s->loops[i];
         *sl = (struct server_loop){.server = s, .loop = loops[i]};
         list_init(&sl->conns);
+        list_init(&sl->kicked);
+        list_init(&sl->dead);
+        list_init(&sl->run_kicked.link);
+        list_init(&sl->free_dead.link);
+        sl->run_kicked.run = conns_run_kicked;
+        sl->free_dead.run = conns_free_dead;
         sl->scratch = mem_try(LIMIT_READ_TURN);
         sl->reserve_fd = open_reserve();
-        ok = ok && sl->scratch;
+        ok = watch_init(sl) >= 0 && ok && sl->scratch;
     }
     if (!ok) {
         free_parts(s);
-        return err_set(err, ERR_NO_MEMORY, "cannot make the server: out of memory");
+        return err_set(err, ERR_NO_MEMORY,
+                       "cannot make the server: out of memory or of descriptors");
     }
     *ret = s;
     return 0;
@@ -379,6 +388,7 @@ static void on_acceptable(uv_poll_t *p, int status, int events)
 static void on_start(struct loop_msg *m)
 {
     struct server_loop *sl = container_of(m, struct server_loop, start_msg);
+    watch_start(sl);
     for (struct listener *l = sl->listeners; l; l = l->next) {
         BUG_ON(uv_poll_init(loop_uv(sl->loop), &l->poll, l->fd) < 0);
         BUG_ON(uv_poll_start(&l->poll, UV_READABLE, on_acceptable) < 0);
@@ -406,7 +416,7 @@ void server_loop_handle_closed(struct server_loop *sl)
     if (--sl->handles || !sl->draining)
         return;
     timer_clear(&sl->drain_timer);
-    uv_sem_post(&sl->server->sem); /* the server may be freed from here on */
+    watch_stop(sl);
 }
 
 static void on_listener_closed(uv_handle_t *h)
@@ -417,11 +427,18 @@ static void on_listener_closed(uv_handle_t *h)
     server_loop_handle_closed(sl);
 }
 
-static void on_drain_over(struct timer *t)
+static void on_closing_over(struct timer *t)
 {
     struct server_loop *sl = container_of(t, struct server_loop, drain_timer);
     while (!list_is_empty(&sl->conns))
         conn_close(container_of(sl->conns.next, struct conn, link));
+}
+
+static void on_drain_over(struct timer *t)
+{
+    struct server_loop *sl = container_of(t, struct server_loop, drain_timer);
+    list_each(n, &sl->conns) conn_drain_over(container_of(n, struct conn, link));
+    timer_set(sl->loop, t, sl->server->options.close_timeout_ms, on_closing_over);
 }
 
 static void on_drain(struct loop_msg *m)

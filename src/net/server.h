@@ -112,8 +112,10 @@ int server_listen(struct server *s, const char *address, unsigned *ret_port,
 /* Begins to accept, on all loops (which must be running). */
 void server_start(struct server *s);
 /*
- * Stops accepting; idle connections close now, WebSockets get 1001, running answers may finish until the time is up. Blocks until all
- * connections are gone. Then server_free.
+ * Stops accepting. What is idle ends now (WebSockets with 1001); running answers may finish, also on
+ * WebSockets, until the time is up: then open WebSockets get 1001 with as long to answer it as after
+ * any close, and the others are cut. A request that arrives meanwhile on a connection still open
+ * gets 503 and Connection: close. Blocks until all connections are gone. Then server_free.
  */
 void server_drain(struct server *s, uint64_t timeout_ms);
 void server_free(struct server *s);

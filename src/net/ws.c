@@ -297,8 +297,12 @@ static void count_sent(struct ws *ws, size_t n)
 static enum conn_write all_sent(struct ws *ws)
 {
     struct conn *c = ws->conn;
-    if (!ws->is_closing)
+    if (!ws->is_closing && !ws->source && c->sl->draining)
+        begin_close(ws, 1001, "going away", 1001); /* its answer is over */
+    else if (!ws->is_closing)
         return WRITE_WAIT;
+    if (unsent(ws))
+        return WRITE_WAIT; /* the close asked for another run */
     if (ws->done_after)
         return WRITE_DONE;
     if (!ws->close_flushed) {

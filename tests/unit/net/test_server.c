@@ -532,6 +532,28 @@ static void drain_lets_answers_finish(void **state)
     fixture_stop(&f);
 }
 
+/* The answer asks the request for its Origin: there may be no header to look at. */
+static void a_broken_head_is_refused_with_cors_on(void **state)
+{
+    (void)state;
+    struct fixture f;
+    const struct server_options options = {.cors_origins = "*"};
+    static const char *const heads[] = {
+        "GET /hello HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        "GET /hello HTTP/1.1\r\nHost: x\r\nOrigin: http://a\r\nnonsense\r\n\r\n",
+        "GET /hello HTTP/1.1\r\nOrigin\r\n\r\n",
+        "GET /hello HTTP/9.9\r\n\r\n",
+    };
+    fixture_start(&f, &options, 1);
+    for (size_t i = 0; i < ARRAY_LEN(heads); i++) {
+        struct buf b = BUF_INIT(1 << 16);
+        peer_ask(&f, heads[i], &b);
+        assert_has(&b, i < 3 ? "HTTP/1.1 400 " : "HTTP/1.1 505 ");
+        buf_done(&b);
+    }
+    fixture_stop(&f);
+}
+
 static void socket_faults_end_one_connection_only(void **state)
 {
     (void)state;
@@ -678,6 +700,7 @@ int main(void)
         cmocka_unit_test(listening_fails_in_words),
         cmocka_unit_test(a_stale_socket_file_is_replaced),
         cmocka_unit_test(drain_lets_answers_finish),
+        cmocka_unit_test(a_broken_head_is_refused_with_cors_on),
         cmocka_unit_test(socket_faults_end_one_connection_only),
         cmocka_unit_test(no_memory_ends_one_connection_only),
         cmocka_unit_test(many_clients_are_served_at_once),

@@ -485,7 +485,7 @@ static void an_idle_websocket_costs_little(void **state)
     struct mallinfo2 after = mallinfo2();
     size_t each = (after.uordblks - before.uordblks) / N;
     print_message("an idle WebSocket: %zu bytes of heap\n", each);
-    assert_true(each <= 512);
+    assert_true(each <= 320);
     for (int i = 0; i < N; i++)
         close(fd[i]);
     close(first);
