@@ -226,9 +226,7 @@ void runtime_stop(struct runtime *r)
     }
     api_free(r->api);
     if (r->store)
-        store_close(r->store);
-    if (r->socket && r->server)
-        (void)unlink(r->socket);
+        store_close(r->store); /* the data directory is free from here on: nothing of it is ours */
     mem_free(r->socket);
     mem_free(r->journal_dir);
     mem_free(r->index_dir);
