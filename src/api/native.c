@@ -310,8 +310,7 @@ static int call_search(struct task *t)
                        LIMIT_QUERY_BYTES);
     if (k < 1 || k > SEARCH_K_MAX)
         return err_set(&t->err, ERR_INVALID, "k must be 1 to %d", SEARCH_K_MAX);
-    return engine_search_json(t->api->options.engine, &t->who, &q, &t->wait, &t->out,
-                              &t->err);
+    return engine_search_json(t->api->options.engine, &t->who, &q, &t->wait, &t->out, &t->err);
 }
 
 void post_search(const struct route_call *c)

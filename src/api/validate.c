@@ -73,6 +73,10 @@ static int decode_messages(struct chat_fields *f)
 int chat_decode(json_t *root, struct chat_fields *f)
 {
     *f = (struct chat_fields){.root = root};
+    if (!root || json_is_null(root)) {
+        add_issue(f, "", "missing", "Field required", NULL);
+        return -ERR_INVALID;
+    }
     if (!json_is_object(root)) {
         add_issue(f, "", "model_attributes_type",
                   "Input should be a valid dictionary or object to extract fields from", root);
@@ -144,7 +148,7 @@ static void put_input(struct buf *out, const json_t *v)
     buf_put_span(out, span_first(s, INPUT_SHOWN_MAX));
     if (s.len > INPUT_SHOWN_MAX)
         buf_puts(out, "...");
-    free(text); /* jansson's */
+    mem_free(text);
 }
 
 void chat_issues_text(const struct chat_fields *f, struct buf *out)
@@ -186,7 +190,7 @@ static void put_value(struct json_writer *w, const json_t *v)
         jw_raw(w, span_str(text));
     else
         jw_null(w);
-    free(text); /* jansson's */
+    mem_free(text);
 }
 
 void chat_issues_json(const struct chat_fields *f, struct buf *out)

@@ -127,7 +127,9 @@ static void on_stop(struct engine *e, struct running *r)
 static int wait_for_index(struct answer *a, struct err *err)
 {
     move(a, ANSWER_INDEX);
-    return indexing_start(a->engine, a->source_id, &a->waiter, NULL, err); /* on success another thread may have moved us on already: `a` is not ours any more */
+    return indexing_start(
+        a->engine, a->source_id, &a->waiter, NULL,
+        err); /* on success another thread may have moved us on already: `a` is not ours any more */
 }
 
 static void retrieve(struct answer *a);
@@ -143,8 +145,7 @@ static void resolve(struct answer *a)
     if (r == 0)
         r = source_resolve(a->engine, &a->who, a->request.source, SPAN_NULL, a->source_id, &err);
     if (r == 0)
-        a->index = source_fresh_index(a->engine, a->source_id,
-                                      stream_stop_flag(a->running.stream));
+        a->index = source_fresh_index(a->engine, a->source_id, stream_stop_flag(a->running.stream));
     if (r == 0 && is_stopped(a))
         r = -ERR_CANCELLED;
     if (r == 0 && a->index) {

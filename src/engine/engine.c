@@ -19,7 +19,7 @@ static int copy_allow_paths(struct engine *e, const char *const *paths, struct e
         if (!real)
             return err_errno(err, errno, "cannot use --allow-path '%s'", paths[i]);
         e->allow_paths[i] = mem_strdup(real);
-        free(real);
+        mem_free(real);
     }
     return 0;
 }
@@ -120,8 +120,8 @@ static int check_room(const struct engine *e, size_t count, size_t max, const ch
 int engine_enter(struct engine *e, struct err *err)
 {
     lock_enter(&e->lock);
-    int r = check_room(e, e->call_count, ENGINE_CALLS_MAX, "requests are already being worked on",
-                       err);
+    int r =
+        check_room(e, e->call_count, ENGINE_CALLS_MAX, "requests are already being worked on", err);
     if (r == 0)
         e->call_count++;
     lock_leave(&e->lock);
@@ -139,8 +139,8 @@ void engine_leave(struct engine *e)
 int running_room(struct engine *e, struct err *err)
 {
     lock_enter(&e->lock);
-    int r = check_room(e, e->running_count, ENGINE_RUNNING_MAX, "answers are already being made",
-                       err);
+    int r =
+        check_room(e, e->running_count, ENGINE_RUNNING_MAX, "answers are already being made", err);
     lock_leave(&e->lock);
     return r;
 }
@@ -148,8 +148,8 @@ int running_room(struct engine *e, struct err *err)
 int running_enter(struct engine *e, struct running *r, struct stream *s, struct err *err)
 {
     lock_enter(&e->lock);
-    int result = check_room(e, e->running_count, ENGINE_RUNNING_MAX,
-                            "answers are already being made", err);
+    int result =
+        check_room(e, e->running_count, ENGINE_RUNNING_MAX, "answers are already being made", err);
     if (result == 0) {
         r->stream = stream_ref(s);
         list_append(&e->running, &r->link);

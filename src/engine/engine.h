@@ -70,8 +70,9 @@ bool engine_wait_cancel(struct engine *e, struct index_waiter *w);
 
 struct index_request {
     struct span source; /* a directory or file on this machine, or the name of a source */
-    struct span name;   /* name to keep it under; empty = the path's last component. No path, no URL, no id */
-    bool force;         /* also when nothing has changed */
+    struct span
+        name; /* name to keep it under; empty = the path's last component. No path, no URL, no id */
+    bool force; /* also when nothing has changed */
 };
 /*
  * Starts (or joins) the indexing of a source. *ret_stream: its progress, status events
@@ -120,8 +121,8 @@ struct answer_request {
     const struct chat_turn *messages; /* at least one; the last is the user's */
     size_t message_count;
     struct span file_path, model, language; /* empty = default */
-    struct span provider; /* ptr NULL = default; the empty string is a name that no provider has */
-    const char *stream_id;                            /* from stream_new_id, or NULL */
+    struct span provider;  /* ptr NULL = default; the empty string is a name that no provider has */
+    const char *stream_id; /* from stream_new_id, or NULL */
     json_t *keep; /* what the spans point into; the engine takes the reference when it succeeds */
 };
 /*

@@ -8,7 +8,7 @@
 #define ENGINE_RUNNING_MAX 1024    /* answers and index jobs at a time */
 #define FRESHNESS_INTERVAL_MS 2000 /* a source's tree is looked at for changes at most this often */
 #define FRESHNESS_COST_FACTOR 10   /* … nor more often than this many times what a look takes */
-#define LIVE_SOURCES_MAX 256       /* sources with an open index; the one unused for longest goes first */
+#define LIVE_SOURCES_MAX 256 /* sources with an open index; the one unused for longest goes first */
 
 struct index_job;
 struct bench_source;
@@ -16,9 +16,9 @@ struct bench_source;
 /* A source that has been used since start: its open index and the job that is renewing it. */
 struct live_source {
     struct store_source row;
-    struct index *index;   /* ref; NULL until there is one */
-    struct index_job *job; /* borrowed while it runs */
-    uint64_t checked_ms;   /* monotonic time of the last look at the tree */
+    struct index *index;    /* ref; NULL until there is one */
+    struct index_job *job;  /* borrowed while it runs */
+    uint64_t checked_ms;    /* monotonic time of the last look at the tree */
     uint64_t check_cost_ms; /* what that look took */
     uint64_t used;          /* engine->uses when it was last named */
     bool is_index_lost;     /* row.index_file cannot be used: not tried again */
@@ -38,8 +38,8 @@ struct engine {
     char *index_dir;
     char **allow_paths;         /* resolved, NULL-terminated */
     struct bench_source *bench; /* owned; NULL unless asked for */
-    struct lock rows;           /* held over read, change and write of a source's row; blocks: workers only */
-    struct lock lock;           /* all below; never held while something blocks */
+    struct lock rows; /* held over read, change and write of a source's row; blocks: workers only */
+    struct lock lock; /* all below; never held while something blocks */
     struct cond idle;
     struct map sources; /* id → struct live_source */
     uint64_t uses;

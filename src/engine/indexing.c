@@ -40,8 +40,8 @@ struct index_job {
     char source_id[STORE_ID_MAX];
     char tenant[STORE_ID_MAX];
     char *location;
-    char lost_why[200]; /* why the index that was there cannot be used, or "" */
-    bool has_begun;     /* under engine->lock */
+    char lost_why[200];                /* why the index that was there cannot be used, or "" */
+    bool has_begun;                    /* under engine->lock */
     char file_name[STORE_ID_MAX + 24]; /* of the new segment, below index_dir */
     char fingerprint[17], revision[65];
     struct list waiters; /* under engine->lock */
@@ -318,8 +318,7 @@ static void on_stop(struct engine *e, struct running *r)
         return;
     if (s && s->job == job)
         s->job = NULL;
-    list_each(n, &job->waiters)
-        indexing_cut_wait(e, container_of(n, struct index_waiter, link));
+    list_each(n, &job->waiters) indexing_cut_wait(e, container_of(n, struct index_waiter, link));
     stream_close(r->stream, "cancelled", NULL);
 }
 
@@ -386,8 +385,9 @@ static void run_job(struct work *work)
     begin(job);
     buf_printf(&path, "%s/%s", e->index_dir, job->file_name);
     int r = atomic_load(stream_stop_flag(s)) ? err_set(&err, ERR_CANCELLED, "cancelled")
-            : buf_failed(&path) ? err_set(&err, ERR_TOO_LARGE, "the data directory's path is too long")
-                                : 0;
+            : buf_failed(&path)
+                ? err_set(&err, ERR_TOO_LARGE, "the data directory's path is too long")
+                : 0;
     bool has_started = r == 0;
     if (r == 0) {
         say_begin(job);
@@ -542,8 +542,8 @@ int indexing_start(struct engine *e, const char *source_id, struct index_waiter 
 }
 
 /* A stream that says at once that nothing was to be done. */
-static int already_fresh(struct engine *e, const char *tenant, const char *id,
-                         struct stream **ret, struct err *err)
+static int already_fresh(struct engine *e, const char *tenant, const char *id, struct stream **ret,
+                         struct err *err)
 {
     struct stream_new what = {.tenant = tenant, .kind = "index", .is_durable = true};
     int r = stream_create(e->options.hub, &what, ret, err);

@@ -322,8 +322,8 @@ int source_resolve(struct engine *e, const struct engine_caller *who, struct spa
                    struct span name, char ret_id[STORE_ID_MAX], struct err *err)
 {
     if (!named.len || named.len >= PATH_BYTES_MAX || memchr(named.ptr, 0, named.len))
-        return err_set(err, ERR_INVALID, named.len ? "this cannot be the path of a source"
-                                                   : "no source named");
+        return err_set(err, ERR_INVALID,
+                       named.len ? "this cannot be the path of a source" : "no source named");
     if (name.len && !is_source_name(name))
         return bad_name(name, err);
     CLEANUP(mem_freep) char *text = mem_try_strndup(named.ptr, named.len);

@@ -23,7 +23,8 @@ static int index_for_search(struct engine *e, const struct engine_caller *who, c
     if (wait->is_over) { /* whatever came of it: the newest there is */
         *ret = source_any_index(e, id);
         if (*ret && wait->result < 0)
-            snprintf(note, 640, "The source could not be indexed again (%s); these are from the last index.",
+            snprintf(note, 640,
+                     "The source could not be indexed again (%s); these are from the last index.",
                      wait->why.msg[0] ? wait->why.msg : "it was stopped");
     } else {
         *ret = source_fresh_index(e, id, NULL);
