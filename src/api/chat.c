@@ -144,7 +144,7 @@ static void ws_resume(struct chat_ws *c, const struct chat_fields *f)
 
 static void ws_ask(struct chat_ws *c, struct chat_fields *f)
 {
-    struct err err;
+    struct err err = {0};
     struct stream *s;
     const char *no = refusal(f);
     if (no) {
@@ -161,7 +161,7 @@ static void ws_ask(struct chat_ws *c, struct chat_fields *f)
 
 static void ws_first_message(struct chat_ws *c, struct span payload)
 {
-    struct err err;
+    struct err err = {0};
     json_t *root = json_read(payload, &err, NULL);
     if (!root) {
         ws_fail_text(c, "invalid_request", "Error: ", err.msg, NULL);
@@ -290,7 +290,7 @@ static void http_ask(const struct route_call *call, struct chat_fields *f)
         reply_detail(call->x, 400, no);
         return;
     }
-    struct err err;
+    struct err err = {0};
     struct stream *s;
     char id[STORE_ID_MAX];
     stream_new_id(id);
@@ -365,7 +365,7 @@ static bool is_json_type(const struct http_request *r)
 
 void post_chat_stream(const struct route_call *call)
 {
-    struct err err;
+    struct err err = {0};
     size_t offset = 0;
     struct span body = call->request->body;
     json_t *root = is_json_type(call->request)

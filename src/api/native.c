@@ -34,14 +34,15 @@ void post_answers(const struct route_call *c)
         if (r == -ERR_INVALID)
             reply_invalid(c->x, &f);
         else if (r < 0)
-            reply_problem_text(c->x, (enum err_code)(-r), "too many messages", NULL);
+            reply_problem_text(c->x, (enum err_code)(-r),
+                               r == -ERR_TOO_LARGE ? "too many messages" : "out of memory", NULL);
         else
             reply_problem_text(c->x, ERR_INVALID, "messages is missing",
                                "to resume, GET /v1/streams/{id}/events");
         chat_fields_done(&f);
         return;
     }
-    struct err err;
+    struct err err = {0};
     struct stream *s;
     struct engine_caller who = caller_of(c->x);
     struct answer_request q = {
@@ -268,6 +269,12 @@ void get_source_skipped(const struct route_call *c)
     task_start(c, NULL, call_skipped);
 }
 
+static uint32_t query_line(const struct task *t, const char *name, uint32_t fallback)
+{
+    uint64_t v = query_number(t, name, fallback);
+    return v > UINT32_MAX ? UINT32_MAX : (uint32_t)v;
+}
+
 static int call_file(struct task *t)
 {
     struct buf path = BUF_INIT(4096);
@@ -276,8 +283,8 @@ static int call_file(struct task *t)
         r = err_set(&t->err, ERR_INVALID, "path is missing");
     else
         r = engine_file_json(t->api->options.engine, &t->who, t->arg, buf_span(&path),
-                             (uint32_t)query_number(t, "start", 1),
-                             (uint32_t)query_number(t, "end", UINT32_MAX), &t->out, &t->err);
+                             query_line(t, "start", 1), query_line(t, "end", UINT32_MAX), &t->out,
+                             &t->err);
     buf_done(&path);
     return r;
 }
@@ -303,7 +310,7 @@ static int call_search(struct task *t)
                        LIMIT_QUERY_BYTES);
     if (k < 1 || k > SEARCH_K_MAX)
         return err_set(&t->err, ERR_INVALID, "k must be 1 to %d", SEARCH_K_MAX);
-    return engine_search_json(t->api->options.engine, &t->who, &q, &t->out, &t->err);
+    return engine_search_json(t->api->options.engine, &t->who, &q, &t->wait, &t->out, &t->err);
 }
 
 void post_search(const struct route_call *c)

@@ -92,6 +92,8 @@ static bool redirect_slash(struct exchange *x, const struct http_request *r)
         struct buf to = BUF_INIT(16384);
         ptrdiff_t mark = span_find_char(r->target, '?');
         struct span raw = mark < 0 ? r->target : span_first(r->target, (size_t)mark);
+        if (!span_starts(raw, SPAN_LIT("/")))
+            return false; /* absolute-form: the host in it is the client's word */
         while (raw.len > 1 && raw.ptr[raw.len - 1] == '/')
             raw.len--;
         /* "//host" would leave this server */

@@ -39,12 +39,21 @@ void reply_stream_accepted(struct exchange *x, const struct stream *s)
 static void on_run(struct work *w)
 {
     struct task *t = container_of(w, struct task, work);
-    t->result = t->call(t);
+    struct engine *e = t->api->options.engine;
+    int r = t->call(t);
+    if (r == ENGINE_WAITS)
+        return; /* t is not ours any more: another worker may have it already */
+    t->result = r;
+    if (r < 0 && !t->err.msg[0])
+        err_set(&t->err, (enum err_code)(-r), "the request could not be carried out (%s)",
+                err_name(r));
+    loop_post(t->loop, &t->ended);
+    engine_leave(e);
 }
 
-static void on_done(struct work *w)
+static void on_ended(struct loop_msg *msg)
 {
-    struct task *t = container_of(w, struct task, work);
+    struct task *t = container_of(msg, struct task, ended);
     struct exchange *x = t->x;
     if (x) {
         exchange_on_abort(x, NULL, NULL);
@@ -60,30 +69,53 @@ static void on_done(struct work *w)
     task_free(t);
 }
 
+/* A task that waits for an index job ends with its peer; one that runs is on its way to on_ended. */
 static void on_abort(void *ctx)
 {
     struct task *t = ctx;
+    struct engine *e = t->api->options.engine;
     t->x = NULL;
+    if (engine_wait_cancel(e, &t->wait)) {
+        task_free(t);
+        engine_leave(e);
+    }
+}
+
+static int copy_parameters(struct task *t, const struct route_call *c, struct err *err)
+{
+    buf_init(&t->out, TASK_OUT_MAX);
+    buf_init(&t->query, c->request->query.len + 1);
+    buf_put_span(&t->query, c->request->query);
+    t->arg_copy = mem_try_strndup(c->arg.ptr, c->arg.len);
+    t->arg = span_of(t->arg_copy, c->arg.len);
+    return t->arg_copy && !buf_failed(&t->query) ? 0 : err_set(err, ERR_NO_MEMORY, "out of memory");
 }
 
 void task_start(const struct route_call *c, json_t *body, int (*call)(struct task *t))
 {
+    struct engine *e = c->api->options.engine;
+    struct err err = {0};
     struct task *t = mem_alloc(sizeof *t);
-    t->work = (struct work){.run = on_run, .done = on_done, .origin = exchange_loop(c->x)};
+    t->work.run = on_run;
+    t->ended.deliver = on_ended;
+    t->loop = exchange_loop(c->x);
+    t->wait.then = &t->work;
     t->api = c->api;
     t->x = c->x;
     t->who = caller_of(c->x);
     t->body = body;
     t->call = call;
     t->wants_sse = wants_event_stream(c->request);
-    buf_init(&t->out, TASK_OUT_MAX);
-    buf_init(&t->query, c->request->query.len + 1);
-    buf_put_span(&t->query, c->request->query);
-    t->arg_copy = mem_try_strndup(c->arg.ptr, c->arg.len);
-    t->arg = span_of(t->arg_copy, t->arg_copy ? c->arg.len : 0);
-    if (worker_submit(engine_workers(c->api->options.engine), WORKER_FAST, &t->work) < 0) {
-        reply_problem_text(c->x, ERR_UNAVAILABLE, "the server has too much to do",
-                           "try again in a few seconds");
+    int r = copy_parameters(t, c, &err);
+    if (r == 0)
+        r = engine_enter(e, &err);
+    if (r == 0 && worker_submit(engine_workers(e), WORKER_FAST, &t->work) < 0) {
+        engine_leave(e);
+        r = err_set(&err, ERR_UNAVAILABLE, "the server has too much to do");
+        err_hint(&err, "try again in a few seconds");
+    }
+    if (r < 0) {
+        reply_problem(c->x, &err);
         task_free(t);
         return;
     }
@@ -92,7 +124,7 @@ void task_start(const struct route_call *c, json_t *body, int (*call)(struct tas
 
 json_t *task_body(const struct route_call *c)
 {
-    struct err err;
+    struct err err = {0};
     json_t *body = json_read(c->request->body, &err, NULL);
     if (json_is_object(body))
         return body;

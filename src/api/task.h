@@ -8,6 +8,9 @@
 
 struct task {
     struct work work;
+    struct loop_msg ended; /* to `loop`, once `call` is done for good */
+    struct loop *loop;
+    struct index_waiter wait; /* for calls that return ENGINE_WAITS: they are made again after it */
     struct api *api;
     struct exchange *x; /* NULL once the peer has left */
     struct engine_caller who;
@@ -20,7 +23,7 @@ struct task {
     bool wants_sse;
     int result;
     struct err err;
-    int (*call)(struct task *t); /* on the worker: fills out or stream */
+    int (*call)(struct task *t); /* on the worker: fills out or stream; 0, <0 or ENGINE_WAITS */
 };
 
 /*

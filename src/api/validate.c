@@ -73,6 +73,10 @@ static int decode_messages(struct chat_fields *f)
 int chat_decode(json_t *root, struct chat_fields *f)
 {
     *f = (struct chat_fields){.root = root};
+    if (!root || json_is_null(root)) {
+        add_issue(f, "", "missing", "Field required", NULL);
+        return -ERR_INVALID;
+    }
     if (!json_is_object(root)) {
         add_issue(f, "", "model_attributes_type",
                   "Input should be a valid dictionary or object to extract fields from", root);

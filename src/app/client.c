@@ -18,6 +18,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#define BUSY_PAUSE_MS 20
+
 struct client {
     CURLM *multi;            /* owned */
     struct runtime *runtime; /* owned; NULL when another process serves */
@@ -61,6 +63,13 @@ struct follow {
 
 /* ---- opening ---- */
 
+static void read_interrupts(struct client *c)
+{
+    struct signalfd_siginfo info;
+    while (read(c->signal_fd, &info, sizeof info) == (ssize_t)sizeof info)
+        c->interrupts++;
+}
+
 bool client_socket_answers(const char *path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -74,6 +83,32 @@ bool client_socket_answers(const char *path)
     bool is_open = connect(fd, (const struct sockaddr *)&address, sizeof address) == 0;
     close(fd);
     return is_open;
+}
+
+/*
+ * The process that holds the data directory, or this one. Whoever holds it may be on its way up (no socket yet) or down (no
+ * socket any more): both take moments, so a busy directory is looked at again.
+ */
+static int find_local(struct client *c, const struct options *o, struct err *err)
+{
+    struct runtime_options ro = {.options = o, .serve = false};
+    uint64_t until = clock_ms() + TIMEOUT_CLIENT_BUSY_MS;
+    for (;;) {
+        if (client_socket_answers(c->socket))
+            return 0;
+        int r = runtime_start(&ro, &c->runtime, err);
+        if (r == 0) {
+            mem_free(c->socket);
+            c->socket = mem_strdup(runtime_socket(c->runtime));
+            return 0;
+        }
+        if (r != -ERR_BUSY || clock_ms() > until)
+            return r;
+        clock_pause_ms(BUSY_PAUSE_MS);
+        read_interrupts(c);
+        if (c->interrupts)
+            return err_set(err, ERR_CANCELLED, "interrupted");
+    }
 }
 
 static int find_server(struct client *c, const struct options *o, struct err *err)
@@ -101,15 +136,7 @@ static int find_server(struct client *c, const struct options *o, struct err *er
     c->socket = buf_detach(&path);
     if (!c->socket)
         return err_set(err, ERR_TOO_LARGE, "the path of the data directory is too long");
-    if (client_socket_answers(c->socket))
-        return 0;
-    struct runtime_options ro = {.options = o, .serve = false};
-    int r = runtime_start(&ro, &c->runtime, err);
-    if (r < 0)
-        return r;
-    mem_free(c->socket);
-    c->socket = mem_strdup(runtime_socket(c->runtime));
-    return 0;
+    return find_local(c, o, err);
 }
 
 int client_open(const struct options *o, struct client **ret, struct err *err)
@@ -279,13 +306,6 @@ static void transfer_done(struct transfer *t)
     }
     curl_slist_free_all(t->headers);
     buf_done(&t->body);
-}
-
-static void read_interrupts(struct client *c)
-{
-    struct signalfd_siginfo info;
-    while (read(c->signal_fd, &info, sizeof info) == (ssize_t)sizeof info)
-        c->interrupts++;
 }
 
 /* Waits for the network, SIGINT or the time, then lets curl work. */

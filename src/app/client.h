@@ -16,7 +16,9 @@
 #define CLIENT_BACKOFF_MAX_MS 5000
 #define CLIENT_STREAM_ID_MAX 128
 #define TIMEOUT_CLIENT_CONNECT_MS 10000
-#define TIMEOUT_CLIENT_REPLY_MS 300000  /* of a plain request, from beginning to end */
+#define TIMEOUT_CLIENT_REPLY_MS 300000 /* of a plain request, from beginning to end */
+#define TIMEOUT_CLIENT_BUSY_MS \
+    12000 /* a held data directory without a socket: longer than a drain */
 #define TIMEOUT_CLIENT_SILENCE_MS 60000 /* of a stream: longer than several keep-alive pauses */
 
 struct options;

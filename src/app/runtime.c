@@ -17,6 +17,7 @@
 
 #define LOOPS_MAX 32
 #define EXPIRE_BATCH 1000
+#define STOP_SHARE_MS 1000 /* of the drain: for what does not end by itself */
 
 struct runtime {
     const struct options *options; /* borrowed */
@@ -213,7 +214,9 @@ void runtime_stop(struct runtime *r)
     if (r->engine)
         engine_drain(r->engine);
     if (r->server) {
-        server_drain(r->server, option_u64(r->options, OPT_DRAIN_TIMEOUT));
+        /* The last part of the time is for work that has to be stopped. */
+        uint64_t time = option_u64(r->options, OPT_DRAIN_TIMEOUT);
+        server_drain(r->server, time - (time < STOP_SHARE_MS * 4 ? time / 4 : STOP_SHARE_MS));
         server_free(r->server);
     }
     engine_free(r->engine);
@@ -226,9 +229,7 @@ void runtime_stop(struct runtime *r)
     }
     api_free(r->api);
     if (r->store)
-        store_close(r->store);
-    if (r->socket && r->server)
-        (void)unlink(r->socket);
+        store_close(r->store); /* the data directory is free from here on: nothing of it is ours */
     mem_free(r->socket);
     mem_free(r->journal_dir);
     mem_free(r->index_dir);

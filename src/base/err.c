@@ -44,6 +44,20 @@ int err_http_status(int code)
     return codes[row_of(code)].status;
 }
 
+/* A text that was cut ends with a whole character: it goes into WebSocket text frames. */
+static void trim_character(char *text, size_t size, int wanted)
+{
+    if (wanted < 0 || (size_t)wanted < size)
+        return;
+    size_t n = strlen(text), at = n;
+    while (at && n - at < 3 && ((unsigned char)text[at - 1] & 0xc0) == 0x80)
+        at--;
+    unsigned char lead = at ? (unsigned char)text[at - 1] : 0;
+    size_t needs = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : lead >= 0xc0 ? 2 : 1;
+    if (needs > 1 && n - at + 1 < needs)
+        text[at - 1] = 0;
+}
+
 int err_set(struct err *err, enum err_code code, const char *fmt, ...)
 {
     if (err) {
@@ -51,7 +65,7 @@ int err_set(struct err *err, enum err_code code, const char *fmt, ...)
         err->hint[0] = 0;
         va_list ap;
         va_start(ap, fmt);
-        vsnprintf(err->msg, sizeof err->msg, fmt, ap);
+        trim_character(err->msg, sizeof err->msg, vsnprintf(err->msg, sizeof err->msg, fmt, ap));
         va_end(ap);
     }
     return -(int)code;
@@ -63,7 +77,7 @@ void err_hint(struct err *err, const char *fmt, ...)
         return;
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(err->hint, sizeof err->hint, fmt, ap);
+    trim_character(err->hint, sizeof err->hint, vsnprintf(err->hint, sizeof err->hint, fmt, ap));
     va_end(ap);
 }
 
@@ -79,7 +93,8 @@ void err_prefix(struct err *err, const char *fmt, ...)
     int n = vsnprintf(err->msg, sizeof err->msg, fmt, ap);
     va_end(ap);
     if (n >= 0 && (size_t)n < sizeof err->msg)
-        snprintf(err->msg + n, sizeof err->msg - (size_t)n, ": %s", old);
+        n += snprintf(err->msg + n, sizeof err->msg - (size_t)n, ": %s", old);
+    trim_character(err->msg, sizeof err->msg, n);
 }
 
 static enum err_code code_of_errno(int e)
@@ -119,7 +134,8 @@ int err_errno(struct err *err, int errno_value, const char *fmt, ...)
         int n = vsnprintf(err->msg, sizeof err->msg, fmt, ap);
         va_end(ap);
         if (n >= 0 && (size_t)n < sizeof err->msg)
-            snprintf(err->msg + n, sizeof err->msg - (size_t)n, ": %s", err_text(errno_value));
+            n += snprintf(err->msg + n, sizeof err->msg - (size_t)n, ": %s", err_text(errno_value));
+        trim_character(err->msg, sizeof err->msg, n);
     }
     return -(int)code;
 }

@@ -21,6 +21,7 @@
 #include "base/mem.h"
 #include "base/metric.h"
 #include "ingest/ingest.h"
+#include "text/utf8.h"
 
 #include <stdio.h>
 
@@ -117,17 +118,18 @@ static bool is_stopped(const struct answer *a)
     return atomic_load(stream_stop_flag(a->running.stream));
 }
 
+/* A stopped answer does not wait for the job, which goes on for whoever else wants it. */
+static void on_stop(struct engine *e, struct running *r)
+{
+    indexing_cut_wait(e, &container_of(r, struct answer, running)->waiter);
+}
+
 static int wait_for_index(struct answer *a, struct err *err)
 {
     move(a, ANSWER_INDEX);
-    a->waiter = (struct index_waiter){.then = &a->work, .follow = stream_ref(a->running.stream)};
-    list_init(&a->waiter.link);
-    int r = indexing_start(a->engine, a->source_id, &a->waiter, NULL, err);
-    if (r < 0) {
-        stream_unref(a->waiter.follow);
-        a->waiter.follow = NULL;
-    }
-    return r; /* on success another thread may have moved us on already: `a` is not ours any more */
+    return indexing_start(
+        a->engine, a->source_id, &a->waiter, NULL,
+        err); /* on success another thread may have moved us on already: `a` is not ours any more */
 }
 
 static void retrieve(struct answer *a);
@@ -136,9 +138,16 @@ static void resolve(struct answer *a)
 {
     struct err err = {0};
     emit_status(a->running.stream, "resolving", -1, "Looking up the source");
-    int r = source_resolve(a->engine, &a->who, a->request.source, SPAN_NULL, a->source_id, &err);
+    int r = research_read(a->messages, a->request.message_count, &a->research, &err);
     if (r == 0)
-        a->index = source_fresh_index(a->engine, a->source_id);
+        a->research.question =
+            span_first(a->research.question, utf8_cut(a->research.question, LIMIT_QUERY_BYTES));
+    if (r == 0)
+        r = source_resolve(a->engine, &a->who, a->request.source, SPAN_NULL, a->source_id, &err);
+    if (r == 0)
+        a->index = source_fresh_index(a->engine, a->source_id, stream_stop_flag(a->running.stream));
+    if (r == 0 && is_stopped(a))
+        r = -ERR_CANCELLED;
     if (r == 0 && a->index) {
         retrieve(a);
         return;
@@ -151,19 +160,28 @@ static void resolve(struct answer *a)
 
 static void after_index(struct answer *a)
 {
-    a->index = source_any_index(a->engine, a->source_id);
-    if (!a->index || is_stopped(a)) {
-        end(a,
-            is_stopped(a)          ? -ERR_CANCELLED
-            : a->waiter.result < 0 ? a->waiter.result
-                                   : -ERR_UNAVAILABLE,
-            &a->waiter.why, "prepare", "error", NULL);
+    if (is_stopped(a)) {
+        end(a, -ERR_CANCELLED, NULL, "prepare", "cancelled", NULL);
         return;
     }
-    if (a->waiter.result < 0)
+    struct err why = a->waiter.why;
+    int r = a->waiter.result;
+    a->index = source_any_index(a->engine, a->source_id);
+    if (!a->index) {
+        if (r == -ERR_CANCELLED) { /* somebody stopped the job; this answer was not stopped */
+            r = err_set(&why, ERR_UNAVAILABLE, "the indexing of this source was stopped");
+            err_hint(&why, "ask again to begin it anew");
+        } else if (r == 0) {
+            r = err_set(&why, ERR_UNAVAILABLE, "the index of this source cannot be opened");
+            err_hint(&why, "the server's log says why; 'headwater index --force' builds it anew");
+        }
+        end(a, r, &why, "prepare", "error", NULL);
+        return;
+    }
+    if (r < 0)
         emit_status(a->running.stream, "resolving", -1,
                     "The source could not be indexed again (%s); answering from the last index",
-                    a->waiter.why.msg);
+                    r == -ERR_CANCELLED ? "it was stopped" : why.msg);
     retrieve(a);
 }
 
@@ -379,12 +397,25 @@ static int check_provider(const struct engine *e, struct span provider, bool *re
                           struct err *err)
 {
     *ret_is_bench = e->bench && span_is(provider, ENGINE_PROVIDER_BENCH);
-    if (!provider.len || span_is(provider, ENGINE_PROVIDER_LOCAL) || *ret_is_bench)
+    if (!provider.ptr || span_is(provider, ENGINE_PROVIDER_LOCAL) || *ret_is_bench)
         return 0;
     return err_set(err, ERR_INVALID, "Configuration for provider '" SPAN_FMT "' not found",
-                   SPAN_ARG(span_first(provider, 64)));
+                   SPAN_ARG(span_first(provider, utf8_cut(provider, 64))));
 }
 
+static int check_messages(const struct answer_request *r, struct err *err)
+{
+    if (!r->message_count)
+        return err_set(err, ERR_INVALID, "no messages provided");
+    if (r->message_count > LIMIT_MESSAGES_COUNT)
+        return err_set(err, ERR_TOO_LARGE, "%zu messages, at most %d are read", r->message_count,
+                       LIMIT_MESSAGES_COUNT);
+    if (!span_is(r->messages[r->message_count - 1].role, "user"))
+        return err_set(err, ERR_INVALID, "last message must be from the user");
+    return 0;
+}
+
+/* The texts are read on a worker: they may be long. */
 static int copy_request(struct answer *a, const struct answer_request *from, struct err *err)
 {
     a->request = *from;
@@ -397,10 +428,7 @@ static int copy_request(struct answer *a, const struct answer_request *from, str
     const char *fallback = a->engine->options.default_language;
     snprintf(a->language, sizeof a->language, SPAN_FMT,
              SPAN_ARG(from->language.len ? from->language : span_str(fallback)));
-    int r = research_read(a->messages, from->message_count, &a->research, err);
-    if (r == 0 && a->research.question.len > LIMIT_QUERY_BYTES)
-        a->research.question = span_first(a->research.question, LIMIT_QUERY_BYTES);
-    return r;
+    return 0;
 }
 
 static void on_bench_ended(void *ctx)
@@ -429,16 +457,22 @@ int engine_answer(struct engine *e, const struct engine_caller *who,
     struct stream *s = NULL;
     metric_register(metrics, ARRAY_LEN(metrics));
     int r = check_provider(e, request->provider, &is_bench, err);
+    if (r == 0)
+        r = check_messages(request, err);
+    if (r == 0)
+        r = running_room(e, err); /* a refused request leaves no stream behind */
     if (r < 0)
         return r;
     struct answer *a = mem_alloc(sizeof *a);
     *a = (struct answer){.work.run = run, .engine = e, .who = *who, .is_bench = is_bench};
     list_init(&a->running.link);
+    a->running.stop = on_stop;
     struct stream_new what = {
         .tenant = who->tenant, .kind = "answer", .is_durable = true, .id = request->stream_id};
     r = copy_request(a, request, err);
     if (r == 0)
         r = stream_create(e->options.hub, &what, &s, err);
+    a->waiter = (struct index_waiter){.then = &a->work, .follow = s};
     if (r == 0)
         r = running_enter(e, &a->running, s, err);
     if (r < 0) {

@@ -29,6 +29,7 @@ int engine_new(const struct engine_options *options, struct engine **ret, struct
     struct engine *e = mem_alloc(sizeof *e);
     e->options = *options;
     e->index_dir = mem_strdup(options->index_dir);
+    lock_init(&e->rows);
     lock_init(&e->lock);
     cond_init(&e->idle);
     map_init(&e->sources);
@@ -36,6 +37,8 @@ int engine_new(const struct engine_options *options, struct engine **ret, struct
     int r = copy_allow_paths(e, options->allow_paths, err);
     if (r == 0 && mkdir(e->index_dir, 0700) < 0 && errno != EEXIST)
         r = err_errno(err, errno, "cannot make the index folder '%s'", e->index_dir);
+    if (r == 0)
+        remove_leftovers(e);
     if (r == 0 && options->bench_source)
         r = bench_source_new(&e->bench, err);
     if (r < 0) {
@@ -44,13 +47,6 @@ int engine_new(const struct engine_options *options, struct engine **ret, struct
     }
     *ret = e;
     return 0;
-}
-
-static void live_source_free(struct live_source *s)
-{
-    index_unref(s->index);
-    store_source_done(&s->row);
-    mem_free(s);
 }
 
 size_t engine_drain(struct engine *e)
@@ -62,14 +58,22 @@ size_t engine_drain(struct engine *e)
     return n;
 }
 
+/* With e->lock held. */
+static void stop_running(struct engine *e, struct running *r)
+{
+    stream_request_stop(r->stream);
+    if (r->stop)
+        r->stop(e, r);
+}
+
 void engine_free(struct engine *e)
 {
     if (!e)
         return;
     lock_enter(&e->lock);
     e->stopping = true;
-    list_each(n, &e->running) stream_request_stop(container_of(n, struct running, link)->stream);
-    while (e->running_count)
+    list_each(n, &e->running) stop_running(e, container_of(n, struct running, link));
+    while (e->running_count || e->call_count)
         cond_wait(&e->idle, &e->lock);
     lock_leave(&e->lock);
     bench_source_free(e->bench);
@@ -83,6 +87,7 @@ void engine_free(struct engine *e)
         mem_free(e->allow_paths[i]);
     mem_free(e->allow_paths);
     mem_free(e->index_dir);
+    lock_done(&e->rows);
     lock_done(&e->lock);
     cond_done(&e->idle);
     mem_free(e);
@@ -98,17 +103,54 @@ struct worker_pool *engine_workers(struct engine *e)
     return e->options.workers;
 }
 
-int running_enter(struct engine *e, struct running *r, struct stream *s, struct err *err)
+/* With e->lock held. */
+static int check_room(const struct engine *e, size_t count, size_t max, const char *what,
+                      struct err *err)
 {
     int result = 0;
-    lock_enter(&e->lock);
-    if (e->stopping) {
+    if (e->stopping)
         result = err_set(err, ERR_UNAVAILABLE, "the server is shutting down");
+    else if (count >= max)
+        result = err_set(err, ERR_LIMIT, "%zu %s", max, what);
+    if (result < 0)
         err_hint(err, "ask again in a few seconds");
-    } else if (e->running_count >= ENGINE_RUNNING_MAX) {
-        result = err_set(err, ERR_LIMIT, "%d answers are already being made", ENGINE_RUNNING_MAX);
-        err_hint(err, "ask again in a few seconds");
-    } else {
+    return result;
+}
+
+int engine_enter(struct engine *e, struct err *err)
+{
+    lock_enter(&e->lock);
+    int r =
+        check_room(e, e->call_count, ENGINE_CALLS_MAX, "requests are already being worked on", err);
+    if (r == 0)
+        e->call_count++;
+    lock_leave(&e->lock);
+    return r;
+}
+
+void engine_leave(struct engine *e)
+{
+    lock_enter(&e->lock);
+    if (!--e->call_count)
+        cond_broadcast(&e->idle);
+    lock_leave(&e->lock);
+}
+
+int running_room(struct engine *e, struct err *err)
+{
+    lock_enter(&e->lock);
+    int r =
+        check_room(e, e->running_count, ENGINE_RUNNING_MAX, "answers are already being made", err);
+    lock_leave(&e->lock);
+    return r;
+}
+
+int running_enter(struct engine *e, struct running *r, struct stream *s, struct err *err)
+{
+    lock_enter(&e->lock);
+    int result =
+        check_room(e, e->running_count, ENGINE_RUNNING_MAX, "answers are already being made", err);
+    if (result == 0) {
         r->stream = stream_ref(s);
         list_append(&e->running, &r->link);
         e->running_count++;
@@ -139,7 +181,7 @@ int engine_stop(struct engine *e, const char *tenant, const char *id)
         struct stream *s = container_of(n, struct running, link)->stream;
         if (strcmp(stream_id(s), id) != 0 || strcmp(stream_tenant(s), tenant) != 0)
             continue;
-        stream_request_stop(s);
+        stop_running(e, container_of(n, struct running, link));
         result = 0;
     }
     lock_leave(&e->lock);

@@ -28,8 +28,15 @@ struct engine_options {
 
 int engine_new(const struct engine_options *options, struct engine **ret,
                struct err *err) MUST_CHECK;
-/* Stops running work and waits until it has ended. */
+/* Stops running work, waits until it and every engine_enter has ended. */
 void engine_free(struct engine *e);
+/*
+ * Keeps the engine alive for a call that is made later, on another thread: engine_free waits for the engine_leave.
+ * -ERR_UNAVAILABLE once it is stopping, -ERR_LIMIT past ENGINE_CALLS_MAX.
+ */
+#define ENGINE_CALLS_MAX 8192
+int engine_enter(struct engine *e, struct err *err) MUST_CHECK;
+void engine_leave(struct engine *e);
 /* Refuses new work from now on and asks what runs to finish; returns how much still runs. */
 size_t engine_drain(struct engine *e);
 struct hub *engine_hub(struct engine *e);
@@ -41,12 +48,31 @@ struct engine_caller {
     bool is_trusted; /* may name any path: the command line through the data directory's socket */
 };
 
+/*
+ * Somebody who waits for an index job without holding a thread: embed it. `then` is submitted to the FAST lane when the job
+ * has ended, whatever its end, or when the wait was cut short (-ERR_CANCELLED). `then` and `follow` are set before the first use, the rest is the engine's.
+ */
+struct index_waiter {
+    struct work *then;
+    struct stream *follow; /* borrowed or NULL: gets copies of the job's status events */
+    struct list link;      /* of the job's waiters */
+    bool waits;            /* in a job's list */
+    bool is_over;          /* result and why are set; before `then` runs */
+    int result;
+    struct err why;
+};
+/* Ends the wait now; true when there was one: then `then` does not run any more. Thread: any. */
+bool engine_wait_cancel(struct engine *e, struct index_waiter *w);
+
 /* ---- sources ---- */
+
+#define SOURCE_NAME_MAX 128
 
 struct index_request {
     struct span source; /* a directory or file on this machine, or the name of a source */
-    struct span name;   /* name to keep it under; empty = the path's last component */
-    bool force;         /* also when nothing has changed */
+    struct span
+        name; /* name to keep it under; empty = the path's last component. No path, no URL, no id */
+    bool force; /* also when nothing has changed */
 };
 /*
  * Starts (or joins) the indexing of a source. *ret_stream: its progress, status events
@@ -74,9 +100,15 @@ struct search_request {
     unsigned k; /* 1..100 */
     bool explain;
 };
-/* {"hits":[…],"note"}; indexes first when needed, waiting for it. Blocks. */
+#define ENGINE_WAITS 1
+/*
+ * {"hits":[…],"note"}; indexes first when needed. 0; <0; or ENGINE_WAITS: an index job comes first, nothing was written, and
+ * `wait` is submitted when that has ended: call again with the same. Blocks for
+ * disk only.
+ */
 int engine_search_json(struct engine *e, const struct engine_caller *who,
-                       const struct search_request *q, struct buf *out, struct err *err) MUST_CHECK;
+                       const struct search_request *q, struct index_waiter *wait,
+                       struct buf *out, struct err *err) MUST_CHECK;
 
 /* ---- answers ---- */
 
@@ -88,8 +120,9 @@ struct answer_request {
     struct span source;               /* path or name (repo_url of the protocols) */
     const struct chat_turn *messages; /* at least one; the last is the user's */
     size_t message_count;
-    struct span file_path, provider, model, language; /* empty = default */
-    const char *stream_id;                            /* from stream_new_id, or NULL */
+    struct span file_path, model, language; /* empty = default */
+    struct span provider;  /* ptr NULL = default; the empty string is a name that no provider has */
+    const char *stream_id; /* from stream_new_id, or NULL */
     json_t *keep; /* what the spans point into; the engine takes the reference when it succeeds */
 };
 /*

@@ -6,9 +6,11 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "ingest/ingest.h"
+#include "text/utf8.h"
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 
 #define PATH_BYTES_MAX 4096
@@ -40,43 +42,197 @@ struct live_source *source_live(struct engine *e, const char *id)
     return map_get(&e->sources, span_str(id));
 }
 
+/*
+ * What a source may be called. A name must never be taken for something else that a caller may name: a path, a URL, an
+ * option. "owner/repo" is fine.
+ */
+static bool is_source_name(struct span name)
+{
+    if (!name.len || name.len > SOURCE_NAME_MAX || !utf8_is_valid(name) ||
+        strchr("/.~-", name.ptr[0]) || name.ptr[name.len - 1] == '/' || is_remote(name) ||
+        span_find(name, SPAN_LIT("//")) >= 0 || span_find(name, SPAN_LIT("/.")) >= 0 ||
+        !span_eq(span_trim(name), name))
+        return false;
+    for (size_t i = 0; i < name.len; i++)
+        if ((unsigned char)name.ptr[i] < 0x20 || name.ptr[i] == 0x7f || name.ptr[i] == '\\')
+            return false;
+    return true;
+}
+
+static int bad_name(struct span name, struct err *err)
+{
+    err_set(err, ERR_INVALID, "'" SPAN_FMT "' cannot be the name of a source",
+            SPAN_ARG(span_first(name, utf8_cut(name, SOURCE_NAME_MAX))));
+    err_hint(err, "use a plain name of up to %d bytes, such as 'project' or 'owner/project'",
+             SOURCE_NAME_MAX);
+    return -ERR_INVALID;
+}
+
+/* ---- the table of used sources ---- */
+
+/* Makes room for one more: the source unused for longest goes, unless its job runs. With e->lock held. */
+static struct live_source *evict(struct engine *e)
+{
+    struct live_source *oldest = NULL;
+    size_t at = 0;
+    struct span key;
+    void *value;
+    if (e->sources.count < LIVE_SOURCES_MAX)
+        return NULL;
+    while (map_each(&e->sources, &at, &key, &value)) {
+        struct live_source *s = value;
+        if (!s->job && (!oldest || s->used < oldest->used))
+            oldest = s;
+    }
+    return oldest ? map_remove(&e->sources, span_str(oldest->row.id)) : NULL;
+}
+
+void live_source_free(struct live_source *s)
+{
+    if (!s)
+        return;
+    index_unref(s->index);
+    store_source_done(&s->row);
+    mem_free(s);
+}
+
 /* Puts a row into the table of used sources (or leaves the one that is there). The row's strings move. */
-static int source_adopt(struct engine *e, struct store_source *row, char ret_id[STORE_ID_MAX])
+static int source_adopt(struct engine *e, struct store_source *row, char ret_id[STORE_ID_MAX],
+                        struct err *err)
 {
     int r = 0;
+    struct live_source *gone = NULL;
     snprintf(ret_id, STORE_ID_MAX, "%s", row->id);
     lock_enter(&e->lock);
-    if (source_live(e, row->id)) {
+    struct live_source *s = source_live(e, row->id);
+    if (s) {
         store_source_done(row);
     } else {
-        struct live_source *s = mem_alloc(sizeof *s);
+        gone = evict(e);
+        s = mem_alloc(sizeof *s);
         s->row = *row;
         r = map_set(&e->sources, span_str(row->id), s, NULL);
-        if (r < 0) {
-            store_source_done(row);
-            mem_free(s);
-        }
     }
+    s->used = ++e->uses;
     lock_leave(&e->lock);
+    live_source_free(gone); /* may unmap: not under the lock */
+    if (r < 0) {
+        live_source_free(s);
+        return err_set(err, ERR_NO_MEMORY, "out of memory");
+    }
+    return 0;
+}
+
+static bool set_text(char **field, const char *with)
+{
+    if (!with)
+        return true;
+    mem_free(*field);
+    *field = mem_try_strndup(with, strlen(with));
+    return *field != NULL;
+}
+
+static bool copy_row(const struct store_source *from, struct store_source *ret)
+{
+    *ret = *from;
+    ret->name = ret->kind = ret->location = ret->index_file = NULL;
+    ret->revision = ret->fingerprint = ret->state = ret->error = NULL;
+    return set_text(&ret->name, from->name) && set_text(&ret->kind, from->kind) &&
+           set_text(&ret->location, from->location) &&
+           set_text(&ret->index_file, from->index_file) &&
+           set_text(&ret->revision, from->revision) &&
+           set_text(&ret->fingerprint, from->fingerprint) && set_text(&ret->state, from->state) &&
+           set_text(&ret->error, from->error);
+}
+
+static bool apply_change(struct store_source *row, const struct source_change *c)
+{
+    if (c->stats) {
+        row->files = c->stats->files;
+        row->chunks = c->stats->chunks;
+        row->bytes = (int64_t)c->stats->text_bytes;
+        row->skipped = c->skipped;
+        row->indexed_ms = clock_wall_ms();
+    }
+    return set_text(&row->name, c->name) && set_text(&row->index_file, c->index_file) &&
+           set_text(&row->revision, c->revision) && set_text(&row->fingerprint, c->fingerprint) &&
+           set_text(&row->state, c->state) && set_text(&row->error, c->error);
+}
+
+/* Swaps the stored row in; what it replaces is left in *row, to be freed. With e->lock held. */
+static struct index *take_change(struct live_source *s, struct store_source *row,
+                                 struct index *with)
+{
+    struct store_source old = s->row;
+    struct index *old_index = NULL;
+    s->row = *row;
+    *row = old;
+    if (with) {
+        old_index = s->index;
+        s->index = with;
+        s->checked_ms = clock_ms();
+        s->is_index_lost = false;
+    }
+    return old_index;
+}
+
+int source_change(struct engine *e, const char *id, const struct source_change *change,
+                  char **ret_old_file, struct err *err)
+{
+    struct store_source row = {0};
+    struct index *old_index = NULL;
+    lock_enter(&e->rows);
+    lock_enter(&e->lock);
+    struct live_source *s = source_live(e, id);
+    int r = !s ? err_set(err, ERR_UNAVAILABLE, "the source was let go meanwhile; try again")
+            : copy_row(&s->row, &row) && apply_change(&row, change)
+                ? 0
+                : err_set(err, ERR_NO_MEMORY, "out of memory");
+    lock_leave(&e->lock);
+    if (r == 0)
+        r = store_source_put(e->options.store, &row, err);
+    if (r == 0) {
+        lock_enter(&e->lock);
+        if ((s = source_live(e, id)))
+            old_index = take_change(s, &row, change->index);
+        else
+            old_index = change->index; /* evicted: the next use reads the row again */
+        lock_leave(&e->lock);
+        if (ret_old_file && s)
+            *ret_old_file = take_ptr(row.index_file);
+    }
+    lock_leave(&e->rows);
+    store_source_done(&row);
+    index_unref(old_index);
     return r;
 }
 
-static void last_component(const char *path, char *ret, size_t size)
+/* ---- naming ---- */
+
+/* The path's last component, made a name: "/srv/.dotfiles" is "dotfiles", "/" is "root". */
+static void name_from_path(const char *path, char ret[SOURCE_NAME_MAX + 1])
 {
     const char *slash = strrchr(path, '/');
-    const char *name = slash && slash[1] ? slash + 1 : path;
-    snprintf(ret, size, "%s", name);
+    const char *from = slash ? slash + 1 : path;
+    from += strspn(from, ".~- ");
+    struct span name = span_str(from);
+    /* room for "-999" */
+    name = span_trim(span_first(name, utf8_cut(name, SOURCE_NAME_MAX - 4)));
+    if (is_source_name(name))
+        snprintf(ret, SOURCE_NAME_MAX + 1, SPAN_FMT, SPAN_ARG(name));
+    else
+        snprintf(ret, SOURCE_NAME_MAX + 1, "%s", from[0] ? "source" : "root");
 }
 
 /* A new row; a name that is taken by another folder gets a number. */
 static int source_create(struct engine *e, const struct engine_caller *who, const char *path,
                          struct span name, char ret_id[STORE_ID_MAX], struct err *err)
 {
-    char base[256], tried[300];
+    char base[SOURCE_NAME_MAX + 1], tried[SOURCE_NAME_MAX + 16];
     if (name.len)
         snprintf(base, sizeof base, SPAN_FMT, SPAN_ARG(name));
     else
-        last_component(path, base, sizeof base);
+        name_from_path(path, base);
     for (int n = 1; n < 1000; n++) {
         struct store_source row = {.created_ms = clock_wall_ms()};
         random_id(row.id, 16);
@@ -85,22 +241,54 @@ static int source_create(struct engine *e, const struct engine_caller *who, cons
             snprintf(tried, sizeof tried, "%s", base);
         else
             snprintf(tried, sizeof tried, "%s-%d", base, n);
-        row.name = mem_strdup(tried);
-        row.kind = mem_strdup("local");
-        row.location = mem_strdup(path);
-        row.index_file = mem_strdup("");
-        row.revision = mem_strdup("");
-        row.fingerprint = mem_strdup("");
-        row.state = mem_strdup("new");
-        row.error = mem_strdup("");
-        int r = store_source_put(e->options.store, &row, err);
+        bool ok = set_text(&row.name, tried) && set_text(&row.kind, "local") &&
+                  set_text(&row.location, path) && set_text(&row.index_file, "") &&
+                  set_text(&row.revision, "") && set_text(&row.fingerprint, "") &&
+                  set_text(&row.state, "new") && set_text(&row.error, "");
+        int r = ok ? store_source_put(e->options.store, &row, err)
+                   : err_set(err, ERR_NO_MEMORY, "out of memory");
         if (r == 0)
-            return source_adopt(e, &row, ret_id);
+            return source_adopt(e, &row, ret_id, err);
         store_source_done(&row);
+        if (r == -ERR_EXISTS && name.len) {
+            err_set(err, ERR_EXISTS, "another source is called '%s' already", base);
+            err_hint(err, "choose another name");
+        }
         if (r != -ERR_EXISTS || name.len)
             return r;
     }
     return err_set(err, ERR_EXISTS, "every name like '%s' is taken", base);
+}
+
+/* A source that exists, asked for under another name. */
+static int rename_source(struct engine *e, const struct engine_caller *who, const char *id,
+                         const char *old, struct span name, struct err *err)
+{
+    if (!who->is_trusted) {
+        err_set(err, ERR_FORBIDDEN, "this source is called '%s' already", old);
+        err_hint(err, "use that name; only the server's own command line may change it");
+        return -ERR_FORBIDDEN;
+    }
+    char text[SOURCE_NAME_MAX + 1];
+    snprintf(text, sizeof text, SPAN_FMT, SPAN_ARG(name));
+    struct source_change change = {.name = text};
+    int r = source_change(e, id, &change, NULL, err);
+    if (r == -ERR_EXISTS) {
+        err_set(err, ERR_EXISTS, "another source is called '%s' already", text);
+        err_hint(err, "choose another name");
+    }
+    return r;
+}
+
+/* Takes a row that was found: into the table, and renamed when another name was asked for. */
+static int take_found(struct engine *e, const struct engine_caller *who, struct store_source *row,
+                      struct span name, char ret_id[STORE_ID_MAX], struct err *err)
+{
+    char old[SOURCE_NAME_MAX + 1];
+    bool renames = name.len && !span_is(name, row->name);
+    snprintf(old, sizeof old, "%s", row->name);
+    int r = source_adopt(e, row, ret_id, err);
+    return r == 0 && renames ? rename_source(e, who, ret_id, old, name, err) : r;
 }
 
 static int resolve_path(struct engine *e, const struct engine_caller *who, const char *named,
@@ -108,6 +296,7 @@ static int resolve_path(struct engine *e, const struct engine_caller *who, const
 {
     struct store_source row = {0};
     CLEANUP(mem_freep) char *real = realpath(named, NULL);
+    int why = real ? 0 : errno;
     if (!real || !may_name(e, who, real)) {
         /* The same answer whether it exists or not: clients may not probe the file system. */
         if (!who->is_trusted) {
@@ -118,18 +307,13 @@ static int resolve_path(struct engine *e, const struct engine_caller *who, const
                           "--allow-path");
             return -ERR_FORBIDDEN;
         }
-        err_errno(err, errno, "no folder, file or source '%s'", named);
+        int r = err_errno(err, why, "no folder, file or source '%s'", named);
         err_hint(err, "'headwater sources' lists what is indexed");
-        return -ERR_NOT_FOUND;
+        return r;
     }
-    int r = store_source_find(e->options.store, who->tenant, real, &row, NULL);
-    if (r == 0 && name.len && !span_is(name, row.name)) {
-        mem_free(row.name);
-        row.name = mem_try_strndup(name.ptr, name.len);
-        r = row.name ? store_source_put(e->options.store, &row, err) : -ERR_NO_MEMORY;
-    }
+    int r = store_source_find(e->options.store, who->tenant, real, &row, err);
     if (r == 0)
-        return source_adopt(e, &row, ret_id);
+        return take_found(e, who, &row, name, ret_id, err);
     store_source_done(&row);
     return r == -ERR_NOT_FOUND ? source_create(e, who, real, name, ret_id, err) : r;
 }
@@ -138,14 +322,17 @@ int source_resolve(struct engine *e, const struct engine_caller *who, struct spa
                    struct span name, char ret_id[STORE_ID_MAX], struct err *err)
 {
     if (!named.len || named.len >= PATH_BYTES_MAX || memchr(named.ptr, 0, named.len))
-        return err_set(err, ERR_INVALID, "no source named");
+        return err_set(err, ERR_INVALID,
+                       named.len ? "this cannot be the path of a source" : "no source named");
+    if (name.len && !is_source_name(name))
+        return bad_name(name, err);
     CLEANUP(mem_freep) char *text = mem_try_strndup(named.ptr, named.len);
     if (!text)
         return err_set(err, ERR_NO_MEMORY, "out of memory");
     struct store_source row = {0};
     int r = store_source_find(e->options.store, who->tenant, text, &row, err);
-    if (r == 0 && (!name.len || span_is(name, row.name)))
-        return source_adopt(e, &row, ret_id);
+    if (r == 0)
+        return take_found(e, who, &row, name, ret_id, err);
     store_source_done(&row);
     if (r < 0 && r != -ERR_NOT_FOUND)
         return r;
@@ -157,49 +344,60 @@ int source_resolve(struct engine *e, const struct engine_caller *who, struct spa
     return resolve_path(e, who, text, name, ret_id, err);
 }
 
+/* ---- the index of a source ---- */
+
 /* What the caller needs of a source without holding the lock. */
 struct source_state {
-    char index_path[PATH_BYTES_MAX];
+    struct buf index_path;
     char *location, *fingerprint;
     bool has_open_index, has_index_file, checked_lately;
 };
-
-static bool read_state(struct engine *e, const char *id, struct source_state *ret)
-{
-    *ret = (struct source_state){0};
-    lock_enter(&e->lock);
-    struct live_source *s = source_live(e, id);
-    if (s) {
-        ret->location = mem_strdup(s->row.location);
-        ret->fingerprint = mem_strdup(s->row.fingerprint);
-        ret->has_open_index = s->index != NULL;
-        ret->has_index_file = s->row.index_file[0] != 0;
-        ret->checked_lately = s->checked_ms && clock_ms() - s->checked_ms < FRESHNESS_INTERVAL_MS;
-        snprintf(ret->index_path, sizeof ret->index_path, "%s/%s", e->index_dir, s->row.index_file);
-    }
-    lock_leave(&e->lock);
-    return s != NULL;
-}
 
 static void state_done(struct source_state *st)
 {
     mem_free(st->location);
     mem_free(st->fingerprint);
+    buf_done(&st->index_path);
+}
+
+/* False when the source is gone or memory is. state_done in every case. */
+static bool read_state(struct engine *e, const char *id, struct source_state *ret)
+{
+    *ret = (struct source_state){.index_path = BUF_INIT(PATH_BYTES_MAX * 2)};
+    lock_enter(&e->lock);
+    struct live_source *s = source_live(e, id);
+    bool ok = s && set_text(&ret->location, s->row.location) &&
+              set_text(&ret->fingerprint, s->row.fingerprint);
+    if (ok) {
+        uint64_t pause = s->check_cost_ms * FRESHNESS_COST_FACTOR;
+        if (pause < FRESHNESS_INTERVAL_MS)
+            pause = FRESHNESS_INTERVAL_MS;
+        ret->has_open_index = s->index != NULL;
+        ret->has_index_file = s->row.index_file[0] && !s->is_index_lost;
+        ret->checked_lately = s->checked_ms && clock_ms() - s->checked_ms < pause;
+        buf_printf(&ret->index_path, "%s/%s", e->index_dir, s->row.index_file);
+        s->used = ++e->uses;
+    }
+    lock_leave(&e->lock);
+    return ok && !buf_failed(&ret->index_path);
 }
 
 static void open_stored_index(struct engine *e, const char *id, const char *path)
 {
     struct index *ix = NULL;
-    struct err err;
-    if (index_open(path, &ix, &err) < 0) {
-        LOG_WARN("engine", "stored index cannot be used and will be rebuilt", LOG_S("source", id),
+    struct err err = {0};
+    int r = index_open(path, &ix, &err);
+    if (r < 0)
+        LOG_WARN("engine", "a stored index cannot be used", LOG_S("source", id),
                  LOG_S("why", err.msg));
-        return;
-    }
     lock_enter(&e->lock);
     struct live_source *s = source_live(e, id);
-    if (s && !s->index)
+    if (s && !s->index && r == 0)
         s->index = take_ptr(ix);
+    if (s && !s->index && (r == -ERR_CORRUPT || r == -ERR_NOT_FOUND)) {
+        s->is_index_lost = true; /* not looked at again; the job that builds the next one says so */
+        snprintf(s->lost_why, sizeof s->lost_why, "%s", err.msg);
+    }
     lock_leave(&e->lock);
     index_unref(ix);
 }
@@ -207,10 +405,8 @@ static void open_stored_index(struct engine *e, const char *id, const char *path
 struct index *source_any_index(struct engine *e, const char *id)
 {
     struct source_state st;
-    if (!read_state(e, id, &st))
-        return NULL;
-    if (!st.has_open_index && st.has_index_file)
-        open_stored_index(e, id, st.index_path);
+    if (read_state(e, id, &st) && !st.has_open_index && st.has_index_file)
+        open_stored_index(e, id, buf_str(&st.index_path));
     state_done(&st);
     lock_enter(&e->lock);
     struct live_source *s = source_live(e, id);
@@ -219,25 +415,33 @@ struct index *source_any_index(struct engine *e, const char *id)
     return ix;
 }
 
-struct index *source_fresh_index(struct engine *e, const char *id)
+static bool is_unchanged(struct engine *e, const char *id, const struct source_state *st,
+                         const _Atomic bool *cancel)
+{
+    char now[17];
+    uint64_t began = clock_ms();
+    struct ingest_options o = {.root = st->location, .cancel = cancel};
+    if (ingest_fingerprint(&o, now, NULL) < 0 || strcmp(now, st->fingerprint) != 0)
+        return false;
+    lock_enter(&e->lock);
+    struct live_source *s = source_live(e, id);
+    if (s) {
+        s->checked_ms = clock_ms();
+        s->check_cost_ms = s->checked_ms - began;
+    }
+    lock_leave(&e->lock);
+    return true;
+}
+
+struct index *source_fresh_index(struct engine *e, const char *id, const _Atomic bool *cancel)
 {
     struct index *ix = source_any_index(e, id);
     struct source_state st;
-    if (!ix || !read_state(e, id, &st))
-        return ix;
-    if (!st.checked_lately) {
-        char now[17];
-        struct ingest_options o = {.root = st.location};
-        if (ingest_fingerprint(&o, now, NULL) < 0 || strcmp(now, st.fingerprint) != 0) {
-            index_unref(ix);
-            ix = NULL;
-        } else {
-            lock_enter(&e->lock);
-            struct live_source *s = source_live(e, id);
-            if (s)
-                s->checked_ms = clock_ms();
-            lock_leave(&e->lock);
-        }
+    if (!ix)
+        return NULL;
+    if (!read_state(e, id, &st) || (!st.checked_lately && !is_unchanged(e, id, &st, cancel))) {
+        index_unref(ix);
+        ix = NULL;
     }
     state_done(&st);
     return ix;
@@ -254,7 +458,7 @@ bool source_names(struct engine *e, const char *id, char *ret_name, size_t name_
     return s != NULL;
 }
 
-static void put_source(struct json_writer *w, const struct store_source *s)
+static void put_source(struct json_writer *w, const struct store_source *s, bool is_indexing)
 {
     char when[40] = "";
     if (s->indexed_ms)
@@ -264,7 +468,7 @@ static void put_source(struct json_writer *w, const struct store_source *s)
     jw_kstr(w, "name", s->name);
     jw_kstr(w, "kind", s->kind);
     jw_kstr(w, "location", s->location);
-    jw_kstr(w, "state", s->state);
+    jw_kstr(w, "state", is_indexing ? "indexing" : s->state);
     jw_kstr(w, "revision", s->revision);
     jw_kint(w, "files", s->files);
     jw_kint(w, "chunks", s->chunks);
@@ -288,7 +492,11 @@ int engine_sources_json(struct engine *e, const struct engine_caller *who, struc
     jw_key(&w, "sources");
     jw_arr(&w);
     for (size_t i = 0; i < n; i++) {
-        put_source(&w, &all[i]);
+        lock_enter(&e->lock);
+        const struct live_source *live = source_live(e, all[i].id);
+        bool is_indexing = live && live->job;
+        lock_leave(&e->lock);
+        put_source(&w, &all[i], is_indexing);
         store_source_done(&all[i]);
     }
     jw_end_arr(&w);
@@ -305,13 +513,13 @@ static int source_known(struct engine *e, const struct engine_caller *who, struc
     if (!text)
         return err_set(err, ERR_NO_MEMORY, "out of memory");
     struct store_source row = {0};
-    int r = store_source_find(e->options.store, who->tenant, text, &row, NULL);
+    int r = store_source_get(e->options.store, who->tenant, text, &row, err);
     if (r == -ERR_NOT_FOUND)
-        r = store_source_get(e->options.store, who->tenant, text, &row, NULL);
+        r = store_source_find(e->options.store, who->tenant, text, &row, err);
     if (r == 0)
-        return source_adopt(e, &row, ret_id);
+        return source_adopt(e, &row, ret_id, err);
     store_source_done(&row);
-    return err_set(err, ERR_NOT_FOUND, "no source '%s'", text);
+    return r == -ERR_NOT_FOUND ? err_set(err, ERR_NOT_FOUND, "no source '%s'", text) : r;
 }
 
 int engine_skipped_json(struct engine *e, const struct engine_caller *who, struct span source,
@@ -340,6 +548,8 @@ int engine_skipped_json(struct engine *e, const struct engine_caller *who, struc
         jw_end_arr(&w);
         jw_kint(&w, "total", row.skipped);
         jw_end_obj(&w);
+        if (buf_failed(out))
+            r = err_set(err, ERR_TOO_LARGE, "too many files to list; ask for fewer with limit");
     }
     store_skipped_free(items, n);
     store_source_done(&row);

@@ -4,41 +4,46 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "text/lines.h"
+#include "text/utf8.h"
+
+#include <stdio.h>
 
 #define EXPLAIN_TERMS_MAX 16
 #define FILE_LINES_MAX 2000
 
-static int ignore_event(void *ctx, const struct stream_event *event)
-{
-    (void)ctx;
-    (void)event;
-    return 0;
-}
-
 /*
- * An index to search now. A caller who may name any path (the command line) waits for changes to be indexed; others get what there is
- * while it is renewed behind them.
+ * An index to search now, or ENGINE_WAITS. A caller who may name any path (the command line) waits for changes to be indexed;
+ * others get what there is while it is renewed behind them. *ret_note: what to say beside the hits, or "".
  */
 static int index_for_search(struct engine *e, const struct engine_caller *who, const char *id,
-                            struct index **ret, struct err *err)
+                            struct index_waiter *wait, struct index **ret, char note[640],
+                            struct err *err)
 {
-    struct stream *progress = NULL;
-    *ret = source_fresh_index(e, id);
+    note[0] = 0;
+    if (wait->is_over) { /* whatever came of it: the newest there is */
+        *ret = source_any_index(e, id);
+        if (*ret && wait->result < 0)
+            snprintf(note, 640,
+                     "The source could not be indexed again (%s); these are from the last index.",
+                     wait->why.msg[0] ? wait->why.msg : "it was stopped");
+    } else {
+        *ret = source_fresh_index(e, id, NULL);
+        if (*ret)
+            return 0;
+        *ret = who->is_trusted ? NULL : source_any_index(e, id);
+        int r = indexing_start(e, id, *ret ? NULL : wait, NULL, err);
+        if (!*ret)
+            return r < 0 ? r : ENGINE_WAITS;
+    }
     if (*ret)
         return 0;
-    int r = indexing_start(e, id, NULL, &progress, err);
-    if (r < 0)
-        return r;
-    *ret = who->is_trusted ? NULL : source_any_index(e, id);
-    if (!*ret) {
-        r = stream_read(progress, 0, true, ignore_event, NULL, err);
-        if (r == 0)
-            *ret = source_any_index(e, id);
-    }
-    stream_unref(progress);
-    if (r == 0 && !*ret)
-        r = err_set(err, ERR_UNAVAILABLE, "the source could not be indexed");
-    if (r < 0)
+    *err = wait->why;
+    int r = wait->result < 0 && wait->result != -ERR_CANCELLED
+                ? wait->result
+                : err_set(err, ERR_UNAVAILABLE,
+                          wait->result < 0 ? "the indexing of this source was stopped"
+                                           : "the index of this source cannot be opened");
+    if (!err->hint[0])
         err_hint(err, "'headwater index --report' on the source says why");
     return r;
 }
@@ -77,14 +82,15 @@ static void put_hit(struct json_writer *w, const struct passage *p, const struct
 }
 
 int engine_search_json(struct engine *e, const struct engine_caller *who,
-                       const struct search_request *q, struct buf *out, struct err *err)
+                       const struct search_request *q, struct index_waiter *wait, struct buf *out,
+                       struct err *err)
 {
-    char id[STORE_ID_MAX];
+    char id[STORE_ID_MAX], note[640];
     struct index *ix = NULL;
     struct passages found = {0};
     int r = source_resolve(e, who, q->source, SPAN_NULL, id, err);
     if (r == 0)
-        r = index_for_search(e, who, id, &ix, err);
+        r = index_for_search(e, who, id, wait, &ix, note, err);
     struct retrieval_options o = {
         .max_passages = q->k, .token_budget = SIZE_MAX, .max_per_file = q->k};
     if (r == 0)
@@ -97,9 +103,11 @@ int engine_search_json(struct engine *e, const struct engine_caller *who,
         for (size_t i = 0; i < found.count; i++)
             put_hit(&w, &found.items[i], q);
         jw_end_arr(&w);
-        jw_kstr(&w, "note", found.note);
+        jw_kstr(&w, "note", note[0] ? note : found.note);
         jw_end_obj(&w);
         passages_done(&found);
+        if (buf_failed(out))
+            r = err_set(err, ERR_TOO_LARGE, "these passages are too long to show; ask for fewer");
     }
     index_unref(ix);
     return r;
@@ -137,7 +145,7 @@ int engine_file_json(struct engine *e, const struct engine_caller *who, struct s
     if (!ix || !index_file_by_path(ix, path, &f)) {
         index_unref(ix);
         return err_set(err, ERR_NOT_FOUND, "no file '" SPAN_FMT "' is indexed in this source",
-                       SPAN_ARG(path));
+                       SPAN_ARG(span_first(path, utf8_cut(path, 200))));
     }
     struct index_stats stats;
     index_stats(ix, &stats);
@@ -146,10 +154,11 @@ int engine_file_json(struct engine *e, const struct engine_caller *who, struct s
         start = 1;
     if (end > total)
         end = total;
-    if (total && (start > end || start > total)) {
-        r = err_set(err, ERR_INVALID, "'" SPAN_FMT "' has %u lines", SPAN_ARG(path), total);
+    if (total && start > end) {
+        r = err_set(err, ERR_INVALID, "'" SPAN_FMT "' has %u lines",
+                    SPAN_ARG(span_first(path, utf8_cut(path, 200))), total);
     } else {
-        if (end - start >= FILE_LINES_MAX)
+        if (end > start && end - start >= FILE_LINES_MAX)
             end = start + FILE_LINES_MAX - 1;
         put_lines(out, &f, start, end, total, stats.revision);
         if (buf_failed(out))

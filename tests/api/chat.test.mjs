@@ -108,6 +108,7 @@ test("http: syntax error, text body and empty body are 422", async () => {
   assert.equal(text.json.detail[0].input, "hello");
   const none = await server.http("POST", "/chat/completions/stream");
   assert.equal(none.status, 422);
+  assert.deepEqual(none.json.detail[0], { type: "missing", loc: ["body"], msg: "Field required", input: null });
 });
 
 test("unknown WebSocket path is HTTP 403; plain GET on /ws/chat is 404", async () => {
