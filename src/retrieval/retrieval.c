@@ -1,4 +1,5 @@
 #include "retrieval/retrieval.h"
+#include "retrieval/retrieval_priv.h"
 
 #include "base/hash.h"
 #include "base/mem.h"
@@ -287,7 +288,7 @@ int retrieval_search(const struct index *ix, struct span question,
     if (rc == 0)
         rc = take_near(&p, question, o->near_path, hits);
     if (rc == 0)
-        rc = n = index_search(ix, question, hits, HITS_MAX);
+        rc = n = rank_hits(ix, question, hits, HITS_MAX);
     if (rc >= 0) {
         if (!is_about_tests(question))
             prefer_implementation(ix, hits, (size_t)n);
