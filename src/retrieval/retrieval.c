@@ -19,7 +19,9 @@
  * there, so a smaller factor scores higher still (.7: .593, .457); this one leaves a test that fits
  * clearly better above the code.
  */
-#define TEST_FACTOR 0.8f
+#define TEST_FACTOR 0.65f
+#define EXAMPLE_FACTOR 0.8f /* they use what is asked about */
+#define HISTORY_FACTOR 0.5f /* change logs mention everything and explain nothing */
 #define BUDGET_LEAST 16u /* tokens; with less left, nothing useful fits */
 
 struct picker {
@@ -41,22 +43,78 @@ struct range {
     struct span text;
 };
 
-static bool is_about_tests(struct span question)
+static bool has_any(struct span question, const char *const *words, size_t count)
 {
-    static const char *const words[] = {"test",     "tests",  "testing", "tested",  "spec",
-                                        "specs",    "mock",   "mocks",   "fixture", "fixtures",
-                                        "coverage", "assert", "asserts"};
     size_t i = 0;
     while (i < question.len) {
         size_t end = i;
         while (end < question.len && (question.ptr[end] | 32) >= 'a' &&
                (question.ptr[end] | 32) <= 'z')
             end++;
-        for (size_t w = 0; w < ARRAY_LEN(words); w++) {
+        for (size_t w = 0; w < count; w++) {
             if (span_eq_nocase(span_of(question.ptr + i, end - i), span_str(words[w])))
                 return true;
         }
         i = end + 1;
+    }
+    return false;
+}
+
+static bool is_about_tests(struct span question)
+{
+    static const char *const words[] = {"test",     "tests",  "testing", "tested",  "spec",
+                                        "specs",    "mock",   "mocks",   "fixture", "fixtures",
+                                        "coverage", "assert", "asserts"};
+    return has_any(question, words, ARRAY_LEN(words));
+}
+
+static bool is_about_examples(struct span question)
+{
+    static const char *const words[] = {"example", "examples", "demo",   "demos",
+                                        "sample",  "samples",  "tutorial"};
+    return has_any(question, words, ARRAY_LEN(words));
+}
+
+static bool is_about_history(struct span question)
+{
+    static const char *const words[] = {"changelog", "changed", "changes", "release", "released",
+                                        "releases",  "version", "versions", "history", "news",
+                                        "added",     "authors", "contributors", "since", "author"};
+    return has_any(question, words, ARRAY_LEN(words));
+}
+
+/* Lists of past changes and of names, in the top folder or not: told by the file's name. */
+static bool is_history(struct span path)
+{
+    static const char *const names[] = {"changelog", "changes", "news",    "history",
+                                        "authors",   "contributors", "release-notes",
+                                        "release_notes", "releases"};
+    ptrdiff_t slash = span_rfind_char(path, '/');
+    struct span name = slash < 0 ? path : span_skip(path, (size_t)slash + 1);
+    ptrdiff_t dot = span_find_char(name, '.');
+    name = dot > 0 ? span_first(name, (size_t)dot) : name;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (span_eq_nocase(name, span_str(names[i])))
+            return true;
+    return false;
+}
+
+/* In a folder of examples, or program text among the documentation. */
+static bool is_example(const struct index_chunk_view *c)
+{
+    static const char *const folders[] = {"example", "examples", "demo",     "demos",
+                                          "sample",  "samples",  "tutorial", "tutorials"};
+    struct span rest = c->path, part;
+    bool is_first = true;
+    while (span_next(&rest, '/', &part) && rest.len) {
+        for (size_t i = 0; i < ARRAY_LEN(folders); i++)
+            if (span_eq_nocase(part, span_str(folders[i])))
+                return true;
+        if (is_first && (span_is(part, "docs") || span_is(part, "doc")) &&
+            !span_is(c->language, "markdown") && !span_is(c->language, "rst") &&
+            !span_is(c->language, "text") && c->symbol.len)
+            return true;
+        is_first = false;
     }
     return false;
 }
@@ -69,12 +127,21 @@ static int compare_hits(const void *a, const void *b)
     return x->chunk < y->chunk ? -1 : x->chunk > y->chunk;
 }
 
-static void prefer_implementation(const struct index *ix, struct index_hit *hits, size_t count)
+static void prefer_implementation(const struct index *ix, struct span question,
+                                  struct index_hit *hits, size_t count)
 {
+    bool tests_wanted = is_about_tests(question), history_wanted = is_about_history(question),
+         examples_wanted = is_about_examples(question);
     struct index_chunk_view c;
     for (size_t i = 0; i < count; i++) {
-        if (index_chunk(ix, hits[i].chunk, &c) && c.is_test)
+        if (!index_chunk(ix, hits[i].chunk, &c))
+            continue;
+        if (c.is_test && !tests_wanted)
             hits[i].score *= TEST_FACTOR;
+        if (is_example(&c) && !examples_wanted)
+            hits[i].score *= EXAMPLE_FACTOR;
+        if (!history_wanted && is_history(c.path))
+            hits[i].score *= HISTORY_FACTOR;
     }
     qsort(hits, count, sizeof *hits, compare_hits);
 }
@@ -290,8 +357,7 @@ int retrieval_search(const struct index *ix, struct span question,
     if (rc == 0)
         rc = n = rank_hits(ix, question, hits, HITS_MAX);
     if (rc >= 0) {
-        if (!is_about_tests(question))
-            prefer_implementation(ix, hits, (size_t)n);
+        prefer_implementation(ix, question, hits, (size_t)n);
         for (int i = 0; i < n; i++)
             take_hit(&p, hits[i]);
         if (found.count == 0)
