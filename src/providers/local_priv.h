@@ -61,7 +61,8 @@ enum unit_kind {
 };
 
 struct unit {
-    struct span text; /* markers stripped; may hold line breaks */
+    struct span text;    /* markers stripped; may hold line breaks */
+    struct span heading; /* above it: of a section, or what a directive documents */
     uint32_t passage, start_line, end_line;
     enum unit_kind kind;
     uint64_t mask;      /* question terms in it */

@@ -46,7 +46,9 @@ static void score_unit(struct local *l, struct unit *u)
         s *= 0.85f;
     if (u->kind == UNIT_SENTENCE &&
         u->text.ptr[0] == '|') /* a table's row needs its header to be read */
-        s *= 0.7f;
+        s *= 0.4f;
+    if (u->kind != UNIT_CODE && u->text.len && u->text.ptr[u->text.len - 1] == ':')
+        s *= 0.6f; /* what it announces is not part of it */
     u->score = s * (0.6f + 0.4f * p->in->score);
 }
 
@@ -56,10 +58,10 @@ static float preference(const struct local *l, const struct part *p)
     bool is_code = !p->is_prose;
     switch (l->words.kind) {
     case QUESTION_WHERE:
-        return is_code ? 0.2f : 0;
+        return is_code ? 0.12f : 0;
     case QUESTION_HOW:
     case QUESTION_WHEN:
-        return is_code ? 0.08f : 0;
+        return is_code ? 0.06f : 0;
     case QUESTION_STEPS:
         return (p->is_readme ? 0.15f : 0) + (is_code ? 0 : 0.2f);
     case QUESTION_OVERVIEW:
@@ -88,31 +90,6 @@ static size_t path_depth(struct span path)
     return n;
 }
 
-static void score_part(struct local *l, struct part *p, float total)
-{
-    float covered = 0, named = 0;
-    if (total > 0) {
-        covered = weight_of(&l->words, p->mask) / total;
-        named = weight_of(&l->words, p->symbol_mask | (p->path_mask & ~p->mask)) / total;
-    }
-    float best = 0; /* terms close together in one place say more than the same terms all over */
-    for (size_t i = 0; i < p->unit_count && total > 0; i++) {
-        float s = weight_of(&l->words, l->units[p->first_unit + i].mask) / total;
-        best = s > best ? s : best;
-    }
-    float s = 0.3f * covered + 0.2f * best + 0.35f * named + 0.3f * p->in->score;
-    s += preference(l, p);
-    if (l->words.kind == QUESTION_STEPS && is_command_language(p->in->language))
-        s += 0.2f;
-    if (l->words.kind == QUESTION_OVERVIEW)
-        s -= 0.1f * (float)path_depth(p->in->path) + (p->in->start_line > 1 ? 0.15f : 0);
-    if (l->request->file_path.len && span_eq(p->in->path, l->request->file_path))
-        s += 0.2f;
-    if (p->in->is_test && !l->words.is_about_tests)
-        s -= 0.25f;
-    p->score = s;
-}
-
 /* The part of a symbol after its last '.', ':' or '#': what its own line is written with. */
 static struct span last_name(struct span symbol)
 {
@@ -139,6 +116,55 @@ static bool has_name(struct span line, struct span name)
             return true;
     }
     return false;
+}
+
+/* A name with a shape of its own, written in the question as it is in the source: a symbol or a path. */
+static bool is_asked_by_name(const struct local *l, const struct part *p)
+{
+    struct span name = last_name(p->in->symbol);
+    bool is_shaped = false;
+    for (size_t i = 1; i < name.len; i++)
+        is_shaped |= name.ptr[i] == '_' || (name.ptr[i] >= 'A' && name.ptr[i] <= 'Z');
+    if (is_shaped && name.len > 3 && !p->is_prose && has_name(l->request->question, name))
+        return true;
+    return p->in->path.len > 4 && has_name(l->request->question, p->in->path);
+}
+
+/* Several good passages of one file speak for each of them: the scores of the others, two at most. */
+static float rest_of_file(const struct local *l, const struct part *p)
+{
+    float sum = 0;
+    for (size_t i = 0; i < l->part_count; i++)
+        if (&l->parts[i] != p && span_eq(l->parts[i].in->path, p->in->path))
+            sum += l->parts[i].in->score;
+    return sum < 2 ? sum : 2;
+}
+
+static void score_part(struct local *l, struct part *p, float total)
+{
+    float covered = 0, named = 0;
+    if (total > 0) {
+        covered = weight_of(&l->words, p->mask) / total;
+        named = weight_of(&l->words, p->symbol_mask | (p->path_mask & ~p->mask)) / total;
+    }
+    float best = 0; /* terms close together in one place say more than the same terms all over */
+    for (size_t i = 0; i < p->unit_count && total > 0; i++) {
+        float s = weight_of(&l->words, l->units[p->first_unit + i].mask) / total;
+        best = s > best ? s : best;
+    }
+    float s = 0.75f * p->in->score + 0.12f * covered + 0.08f * best + 0.15f * named;
+    s += preference(l, p) + 0.05f * rest_of_file(l, p);
+    if (is_asked_by_name(l, p))
+        s += 0.5f;
+    if (l->words.kind == QUESTION_STEPS && is_command_language(p->in->language))
+        s += 0.2f;
+    if (l->words.kind == QUESTION_OVERVIEW)
+        s -= 0.1f * (float)path_depth(p->in->path) + (p->in->start_line > 1 ? 0.15f : 0);
+    if (l->request->file_path.len && span_eq(p->in->path, l->request->file_path))
+        s += 0.2f;
+    if (p->in->is_test && !l->words.is_about_tests)
+        s -= 0.1f;
+    p->score = s;
 }
 
 static void find_definition(struct local *l, struct part *p)
