@@ -218,8 +218,8 @@ static struct span without_marker(struct span s)
 /* "@brief Text", "@fileoverview Text": the text. Other tags are for tools. */
 static struct span without_tag(struct span s)
 {
-    static const char *const tags[] = {"@fileoverview ", "@brief ", "@summary ", "@description ",
-                                       "@overview ", "\\brief "};
+    static const char *const tags[] = {"@fileoverview ", "@brief ",    "@summary ",
+                                       "@description ",  "@overview ", "\\brief "};
     for (size_t i = 0; i < ARRAY_LEN(tags); i++)
         if (starts(s, tags[i]))
             return span_trim(span_skip(s, strlen(tags[i])));

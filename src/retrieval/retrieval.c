@@ -22,7 +22,7 @@
 #define TEST_FACTOR 0.65f
 #define EXAMPLE_FACTOR 0.8f /* they use what is asked about */
 #define HISTORY_FACTOR 0.5f /* change logs mention everything and explain nothing */
-#define BUDGET_LEAST 16u /* tokens; with less left, nothing useful fits */
+#define BUDGET_LEAST 16u    /* tokens; with less left, nothing useful fits */
 
 struct picker {
     const struct index *ix;
@@ -70,25 +70,26 @@ static bool is_about_tests(struct span question)
 
 static bool is_about_examples(struct span question)
 {
-    static const char *const words[] = {"example", "examples", "demo",   "demos",
+    static const char *const words[] = {"example", "examples", "demo",    "demos",
                                         "sample",  "samples",  "tutorial"};
     return has_any(question, words, ARRAY_LEN(words));
 }
 
 static bool is_about_history(struct span question)
 {
-    static const char *const words[] = {"changelog", "changed", "changes", "release", "released",
-                                        "releases",  "version", "versions", "history", "news",
-                                        "added",     "authors", "contributors", "since", "author"};
+    static const char *const words[] = {"changelog",    "changed",  "changes", "release",
+                                        "released",     "releases", "version", "versions",
+                                        "history",      "news",     "added",   "authors",
+                                        "contributors", "since",    "author"};
     return has_any(question, words, ARRAY_LEN(words));
 }
 
-/* Lists of past changes and of names, in the top folder or not: told by the file's name. */
+/* Lists of past changes and of names, translations, locks: told by the file's name. */
 static bool is_history(struct span path)
 {
-    static const char *const names[] = {"changelog", "changes", "news",    "history",
-                                        "authors",   "contributors", "release-notes",
-                                        "release_notes", "releases"};
+    static const char *const names[] = {"changelog",     "changes",       "news",
+                                        "history",       "authors",       "contributors",
+                                        "release-notes", "release_notes", "releases"};
     ptrdiff_t slash = span_rfind_char(path, '/');
     struct span name = slash < 0 ? path : span_skip(path, (size_t)slash + 1);
     ptrdiff_t dot = span_find_char(name, '.');
@@ -96,7 +97,8 @@ static bool is_history(struct span path)
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         if (span_eq_nocase(name, span_str(names[i])))
             return true;
-    return false;
+    return span_ends(path, SPAN_LIT(".po")) || span_ends(path, SPAN_LIT(".pot")) ||
+           span_ends(path, SPAN_LIT("-lock.json")) || span_ends(path, SPAN_LIT(".lock"));
 }
 
 /* In a folder of examples, or program text among the documentation. */
@@ -304,6 +306,22 @@ static int take_near(struct picker *p, struct span question, struct span path,
     return n < 0 ? n : 0;
 }
 
+/* A path that the question names, as "src/loop.c" in "what does src/loop.c do?"; or empty. */
+static struct span path_in(const struct index *ix, struct span question)
+{
+    struct span rest = span_first(question, question.len < 4096 ? question.len : 4096), word;
+    struct index_file_view f;
+    while (span_next(&rest, ' ', &word)) {
+        while (word.len && strchr("`'\"(?!.,;:)", word.ptr[word.len - 1]))
+            word.len--;
+        while (word.len && strchr("`'\"(", word.ptr[0]))
+            word = span_skip(word, 1);
+        if (span_find_char(word, '.') > 0 && index_file_by_path(ix, word, &f))
+            return f.path;
+    }
+    return SPAN_NULL;
+}
+
 static int picker_init(struct picker *p, const struct index *ix, const struct retrieval_options *o,
                        struct passages *ret)
 {
@@ -353,7 +371,7 @@ int retrieval_search(const struct index *ix, struct span question,
     if (rc == 0 && !hits)
         rc = -ERR_NO_MEMORY;
     if (rc == 0)
-        rc = take_near(&p, question, o->near_path, hits);
+        rc = take_near(&p, question, o->near_path.len ? o->near_path : path_in(ix, question), hits);
     if (rc == 0)
         rc = n = rank_hits(ix, question, hits, HITS_MAX);
     if (rc >= 0) {
