@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #define RANK_DEPTH 200u
+#define NAME_WEIGHT 0.6f
 #define GRAM_WEIGHT 0.4f
 #define SYMBOL_TIMES 4u /* about as the index counts them */
 #define PATH_TIMES 3u
@@ -194,6 +195,7 @@ static int look_again(const struct index *ix, struct span text, struct index_hit
         return is_empty ? 0 : -ERR_NO_MEMORY;
     }
     memset(found, 0, (size_t)n * g->count * sizeof *found);
+    float range = hits[0].score - hits[n - 1].score;
     struct index_chunk_view chunk;
     for (uint32_t k = 0; k < n; k++) {
         items[k] = (struct candidate){0, found + (size_t)k * g->count};
@@ -201,6 +203,11 @@ static int look_again(const struct index *ix, struct span text, struct index_hit
             count_in(g, &chunk, &items[k]);
     }
     add_gram_scores(g, items, hits, n);
+    struct name_words names;
+    names_read(ix, text, &names);
+    for (uint32_t k = 0; k < n; k++)
+        if (index_chunk(ix, hits[k].chunk, &chunk))
+            hits[k].score += NAME_WEIGHT * range * names_fit(&names, chunk.path);
     qsort(hits, n, sizeof *hits, compare_hits);
     mem_free(found);
     mem_free(g);

@@ -16,3 +16,18 @@ struct span question_subject(struct span question);
  */
 int rank_hits(const struct index *ix, struct span question, struct index_hit *ret,
               unsigned k) MUST_CHECK;
+
+/* ---- names.c: how well the name of a file fits the question ---- */
+
+#define NAME_WORDS_MAX 32
+
+struct name_words {
+    struct span words[NAME_WORDS_MAX]; /* of the question, which is borrowed */
+    float weights[NAME_WORDS_MAX];     /* by rarity */
+    float total;
+    size_t count;
+};
+
+void names_read(const struct index *ix, struct span question, struct name_words *ret);
+/* 0..1: the share of the question that is in the name, by weight, times the share of the name that is in the question. */
+float names_fit(const struct name_words *q, struct span path);
