@@ -31,7 +31,8 @@ static size_t common_start(struct span a, struct span b)
 static bool fits(struct span part, struct span word)
 {
     size_t same = common_start(part, word);
-    size_t singular = part.len > 3 && lower(part.ptr[part.len - 1]) == 's' ? part.len - 1 : part.len;
+    size_t singular =
+        part.len > 3 && lower(part.ptr[part.len - 1]) == 's' ? part.len - 1 : part.len;
     if (singular >= 3 && same >= singular)
         return true;
     if (same >= 5)

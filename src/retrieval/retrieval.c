@@ -20,6 +20,7 @@
  * clearly better above the code.
  */
 #define TEST_FACTOR 0.65f
+#define GUIDE_FACTOR 1.4f   /* where a project says how it is used */
 #define EXAMPLE_FACTOR 0.8f /* they use what is asked about */
 #define HISTORY_FACTOR 0.5f /* change logs mention everything and explain nothing */
 #define BUDGET_LEAST 16u    /* tokens; with less left, nothing useful fits */
@@ -75,6 +76,25 @@ static bool is_about_examples(struct span question)
     return has_any(question, words, ARRAY_LEN(words));
 }
 
+/* "How do I run the tests?", "what is this project?" */
+static bool is_about_use(struct span question)
+{
+    static const char *const asks[] = {"how do i",        "how to",         "how do you",
+                                       "how can i",       "how do we",      "how should i",
+                                       "what is this",    "what does this", "what is the project",
+                                       "getting started", "how is this"};
+    static const char *const words[] = {"run",     "build",      "install", "start",   "started",
+                                        "setup",   "set",        "compile", "deploy",  "test",
+                                        "tests",   "configure",  "use",     "project", "repository",
+                                        "program", "contribute", "develop", "tool",    "library"};
+    bool does_ask = false;
+    for (size_t i = 0; i < ARRAY_LEN(asks); i++)
+        does_ask |=
+            span_find_nocase(span_first(question, question.len < 4096 ? question.len : 4096),
+                             span_str(asks[i])) >= 0;
+    return does_ask && has_any(question, words, ARRAY_LEN(words));
+}
+
 static bool is_about_history(struct span question)
 {
     static const char *const words[] = {"changelog",    "changed",  "changes", "release",
@@ -99,6 +119,27 @@ static bool is_history(struct span path)
             return true;
     return span_ends(path, SPAN_LIT(".po")) || span_ends(path, SPAN_LIT(".pot")) ||
            span_ends(path, SPAN_LIT("-lock.json")) || span_ends(path, SPAN_LIT(".lock"));
+}
+
+/* README, CONTRIBUTING and the like, not deep in the tree. */
+static bool is_guide(struct span path)
+{
+    static const char *const names[] = {
+        "readme",          "contributing",    "install",    "installing", "building",   "build",
+        "getting-started", "getting_started", "quickstart", "usage",      "development"};
+    ptrdiff_t slash = span_rfind_char(path, '/');
+    struct span folder = slash < 0 ? SPAN_NULL : span_first(path, (size_t)slash);
+    struct span name = slash < 0 ? path : span_skip(path, (size_t)slash + 1);
+    ptrdiff_t dot = span_find_char(name, '.');
+    bool is_text = dot < 0 || span_ends(name, SPAN_LIT(".md")) ||
+                   span_ends(name, SPAN_LIT(".rst")) || span_ends(name, SPAN_LIT(".txt"));
+    name = dot > 0 ? span_first(name, (size_t)dot) : name;
+    if (!is_text || (folder.len && !span_is(folder, "docs") && !span_is(folder, "doc")))
+        return false;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (span_eq_nocase(name, span_str(names[i])))
+            return true;
+    return false;
 }
 
 /* In a folder of examples, or program text among the documentation. */
@@ -133,13 +174,15 @@ static void prefer_implementation(const struct index *ix, struct span question,
                                   struct index_hit *hits, size_t count)
 {
     bool tests_wanted = is_about_tests(question), history_wanted = is_about_history(question),
-         examples_wanted = is_about_examples(question);
+         examples_wanted = is_about_examples(question), use_wanted = is_about_use(question);
     struct index_chunk_view c;
     for (size_t i = 0; i < count; i++) {
         if (!index_chunk(ix, hits[i].chunk, &c))
             continue;
         if (c.is_test && !tests_wanted)
             hits[i].score *= TEST_FACTOR;
+        if (use_wanted && is_guide(c.path))
+            hits[i].score *= GUIDE_FACTOR;
         if (is_example(&c) && !examples_wanted)
             hits[i].score *= EXAMPLE_FACTOR;
         if (!history_wanted && is_history(c.path))
