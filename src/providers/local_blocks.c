@@ -135,6 +135,15 @@ struct cutter {
     int failed;
 };
 
+/* Links of a bar or a list of them. */
+static size_t links_in(struct span text)
+{
+    size_t n = 0;
+    for (size_t i = 0; i + 1 < text.len; i++)
+        n += text.ptr[i] == ']' && text.ptr[i + 1] == '(';
+    return n;
+}
+
 static bool is_boilerplate(struct span text)
 {
     static const char *const marks[] = {"copyright",
@@ -150,7 +159,9 @@ static bool is_boilerplate(struct span text)
                                         "@ts-ignore",
                                         "table of contents"};
     if (span_find(text, SPAN_LIT("```")) >= 0 || starts(text, "~~~") || starts(text, "|--") ||
-        starts(text, "[![") || starts(text, "@") || starts(text, "![") || starts(text, "<"))
+        starts(text, "[![") || starts(text, "@") || span_find(text, SPAN_LIT("{%")) >= 0 ||
+        span_find(text, SPAN_LIT("</")) >= 0 || span_find(text, SPAN_LIT("/>")) >= 0 ||
+        links_in(text) > 2 || starts(text, "![") || starts(text, "<"))
         return true;
     for (size_t i = 0; i < ARRAY_LEN(marks); i++)
         if (span_find_nocase(text, span_str(marks[i])) >= 0)
@@ -226,6 +237,15 @@ static struct span without_tag(struct span s)
     return s;
 }
 
+/* A title with a line drawn behind it: the title. */
+static struct span without_rule(struct span s)
+{
+    size_t n = 0;
+    while (n < s.len && strchr("-=*~#", s.ptr[s.len - n - 1]))
+        n++;
+    return n > 3 ? span_trim(span_first(s, s.len - n)) : s;
+}
+
 /* Sentences of a run of text whose lines are lines first.. of the passage. */
 static void add_sentences(struct cutter *c, enum unit_kind kind, struct span text, uint32_t first)
 {
@@ -234,13 +254,16 @@ static void add_sentences(struct cutter *c, enum unit_kind kind, struct span tex
     while (!c->failed && sentence_next(&rest, &sentence)) {
         uint32_t line = first + newlines(span_of(text.ptr, (size_t)(sentence.ptr - text.ptr)));
         uint32_t last = line + newlines(sentence);
-        struct span shown = without_tag(without_marker(sentence));
-        size_t letters = 0;
-        for (size_t i = 0; i < shown.len; i++)
+        struct span shown = without_rule(without_tag(without_marker(sentence)));
+        size_t letters = 0, gaps = 0;
+        for (size_t i = 0; i < shown.len; i++) {
             letters += (shown.ptr[i] | 32) >= 'a' && (shown.ptr[i] | 32) <= 'z';
+            gaps += shown.ptr[i] == ' ' || shown.ptr[i] == '\n';
+        }
         bool is_wide =
             shown.len && !utf8_is_valid(shown) ? false : letters * 3 < shown.len && shown.len > 6;
-        bool is_text = letters >= 8 || (is_wide && (unsigned char)shown.ptr[0] >= 0x80);
+        bool is_text =
+            (letters >= 8 && gaps >= 2) || (is_wide && (unsigned char)shown.ptr[0] >= 0x80);
         if (is_text && shown.len <= 700)
             add_unit(c, kind, shown,
                      line + newlines(span_of(sentence.ptr, (size_t)(shown.ptr - sentence.ptr))),

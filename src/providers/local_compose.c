@@ -190,17 +190,22 @@ static const char *lead_template(const struct local *l, const struct part *part)
     return t->lead_code;
 }
 
+static struct unit *first_sentence(struct local *l, const struct part *part)
+{
+    for (size_t i = 0; i < part->unit_count; i++) {
+        struct unit *u = &l->units[part->first_unit + i];
+        if (u->kind == UNIT_SENTENCE && !u->is_used && !u->is_boilerplate && u->text.len >= 30 &&
+            u->text.ptr[0] != '|' && compose_is_safe(l, u->text))
+            return u;
+    }
+    return NULL;
+}
+
 /* The best sentence of prose, or the first for an overview, and up to two that follow in the same paragraph. */
 static bool put_prose(struct local *l, struct part *part)
 {
     bool is_overview = l->words.kind == QUESTION_OVERVIEW;
-    struct unit *best = NULL;
-    for (size_t i = 0; i < part->unit_count && is_overview && !best; i++) {
-        struct unit *u = &l->units[part->first_unit + i];
-        if (u->kind == UNIT_SENTENCE && !u->is_used && !u->is_boilerplate && u->text.len >= 30 &&
-            u->text.ptr[0] != '|' && compose_is_safe(l, u->text))
-            best = u;
-    }
+    struct unit *best = is_overview ? first_sentence(l, part) : NULL;
     if (!best)
         best = rank_best_unit(l, part, 1u << UNIT_SENTENCE, least_score(l));
     if (!best)
@@ -364,6 +369,10 @@ bool compose_point(struct local *l, struct part *part, bool with_code)
     if (!u && !e.start_line)
         return false;
     bool has_name = has_telling_name(part) && !part->is_prose;
+    if (u && e.start_line && e.end_line - e.start_line < 2)
+        e.start_line = 0; /* a line or two say less than the sentence */
+    if (u && e.start_line && !is_about_symbol(l, part, u))
+        u = NULL;
     bool is_shown = u && u->start_line >= e.start_line && u->end_line <= e.end_line;
     if (e.start_line) {
         if (has_name)
@@ -409,7 +418,7 @@ void compose_related(struct local *l, const char *title, size_t max, bool with_l
         struct part *p = &l->parts[l->order[i]];
         if (p->is_used || !is_part_safe(l, p))
             continue;
-        if (with_lines && is_path_listed(l, i))
+        if (with_lines && !is_path_asked(l, p->in->path) && is_path_listed(l, i))
             continue;
         if (count++ == 0 && title) {
             out_str(l->out, "**");
@@ -436,6 +445,10 @@ void compose_related(struct local *l, const char *title, size_t max, bool with_l
 static bool is_worth_a_point(const struct local *l, const struct part *p, float lead_score)
 {
     if (p->is_used || p->score < 0.4f * lead_score)
+        return false;
+    if (l->words.kind == QUESTION_OVERVIEW && !p->is_prose)
+        return false;
+    if (is_path_asked(l, l->parts[l->order[0]].in->path) && !is_path_asked(l, p->in->path))
         return false;
     return share(l, UINT64_MAX) == 0 || share(l, p->mask | p->symbol_mask) >= 0.2f;
 }
@@ -496,9 +509,28 @@ static struct part *best_told(struct local *l)
     return best ? &l->parts[best->passage] : &l->parts[l->order[0]];
 }
 
+/* What a project is, its README says first: the earliest part of one that has a sentence. */
+static struct part *best_overview(struct local *l)
+{
+    struct part *best = NULL;
+    for (size_t i = 0; i < l->part_count; i++) {
+        struct part *p = &l->parts[l->order[i]];
+        bool is_before =
+            !best || p->in->path.len < best->in->path.len ||
+            (p->in->path.len == best->in->path.len && p->in->start_line < best->in->start_line);
+        if (p->is_readme && is_before && first_sentence(l, p))
+            best = p;
+    }
+    return best ? best : &l->parts[l->order[0]];
+}
+
 void compose_plain(struct local *l)
 {
-    struct part *lead = l->words.kind == QUESTION_STEPS ? best_told(l) : &l->parts[l->order[0]];
+    struct part *lead = &l->parts[l->order[0]];
+    if (l->words.kind == QUESTION_STEPS)
+        lead = best_told(l);
+    else if (l->words.kind == QUESTION_OVERVIEW)
+        lead = best_overview(l);
     if (l->words.kind != QUESTION_STEPS || !put_commands(l))
         compose_lead(l, lead);
     put_points(l, lead);

@@ -30,6 +30,17 @@ static void weigh_terms(struct local *l)
     }
 }
 
+/* The rest of a sentence that something else has cut: it begins with a small letter, and not with a name. */
+static bool begins_small(struct span text)
+{
+    if (text.len == 0 || text.ptr[0] < 'a' || text.ptr[0] > 'z')
+        return false;
+    for (size_t i = 0; i < text.len && text.ptr[i] != ' '; i++)
+        if (text.ptr[i] < 'a' || text.ptr[i] > 'z')
+            return false;
+    return true;
+}
+
 static void score_unit(struct local *l, struct unit *u)
 {
     const struct part *p = &l->parts[u->passage];
@@ -49,6 +60,8 @@ static void score_unit(struct local *l, struct unit *u)
         s *= 0.4f;
     if (u->kind != UNIT_CODE && u->text.len && u->text.ptr[u->text.len - 1] == ':')
         s *= 0.6f; /* what it announces is not part of it */
+    if (u->kind == UNIT_SENTENCE && begins_small(u->text))
+        s *= 0.7f;
     u->score = s * (0.6f + 0.4f * p->in->score);
 }
 
@@ -67,7 +80,7 @@ static float preference(const struct local *l, const struct part *p)
     case QUESTION_OVERVIEW:
         return (p->is_readme ? 0.8f : 0) + (is_code ? 0 : 0.2f);
     case QUESTION_WHY:
-        return is_code ? 0 : 0.1f;
+        return is_code ? 0 : 0.25f;
     case QUESTION_WHAT:
     case QUESTION_WHICH:
     case QUESTION_OTHER:
@@ -118,6 +131,13 @@ static bool has_name(struct span line, struct span name)
     return false;
 }
 
+bool is_path_asked(const struct local *l, struct span path)
+{
+    bool has_shape =
+        path.len > 4 && (span_find_char(path, '.') > 0 || span_find_char(path, '/') > 0);
+    return has_shape && has_name(l->request->question, path);
+}
+
 /* A name with a shape of its own, written in the question as it is in the source: a symbol or a path. */
 static bool is_asked_by_name(const struct local *l, const struct part *p)
 {
@@ -127,7 +147,7 @@ static bool is_asked_by_name(const struct local *l, const struct part *p)
         is_shaped |= name.ptr[i] == '_' || (name.ptr[i] >= 'A' && name.ptr[i] <= 'Z');
     if (is_shaped && name.len > 3 && !p->is_prose && has_name(l->request->question, name))
         return true;
-    return p->in->path.len > 4 && has_name(l->request->question, p->in->path);
+    return is_path_asked(l, p->in->path);
 }
 
 /* Several good passages of one file speak for each of them: the scores of the others, two at most. */
