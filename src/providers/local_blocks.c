@@ -126,6 +126,7 @@ struct cutter {
     uint32_t passage;
     unsigned marks;
     uint64_t heading_mask;
+    struct span heading;
     /* the comment being collected in l->clean */
     size_t block_start, block_indent;
     uint32_t block_line;
@@ -133,6 +134,15 @@ struct cutter {
     const char *block_end;
     int failed;
 };
+
+/* Links of a bar or a list of them. */
+static size_t links_in(struct span text)
+{
+    size_t n = 0;
+    for (size_t i = 0; i + 1 < text.len; i++)
+        n += text.ptr[i] == ']' && text.ptr[i + 1] == '(';
+    return n;
+}
 
 static bool is_boilerplate(struct span text)
 {
@@ -149,7 +159,9 @@ static bool is_boilerplate(struct span text)
                                         "@ts-ignore",
                                         "table of contents"};
     if (span_find(text, SPAN_LIT("```")) >= 0 || starts(text, "~~~") || starts(text, "|--") ||
-        starts(text, "[![") || starts(text, "![") || starts(text, "<"))
+        starts(text, "[![") || starts(text, "@") || span_find(text, SPAN_LIT("{%")) >= 0 ||
+        span_find(text, SPAN_LIT("</")) >= 0 || span_find(text, SPAN_LIT("/>")) >= 0 ||
+        links_in(text) > 2 || starts(text, "![") || starts(text, "<"))
         return true;
     for (size_t i = 0; i < ARRAY_LEN(marks); i++)
         if (span_find_nocase(text, span_str(marks[i])) >= 0)
@@ -187,6 +199,7 @@ static void add_unit(struct cutter *c, enum unit_kind kind, struct span text, ui
     u->end_line = c->part->in->start_line + last;
     u->mask = words_mask(&l->words, text);
     u->near_mask = c->heading_mask;
+    u->heading = c->heading;
     u->is_boilerplate = kind != UNIT_CODE && kind != UNIT_COMMAND &&
                         (is_boilerplate(text) || !has_balanced_ticks(text));
 }
@@ -213,6 +226,26 @@ static struct span without_marker(struct span s)
     return s;
 }
 
+/* "@brief Text", "@fileoverview Text": the text. Other tags are for tools. */
+static struct span without_tag(struct span s)
+{
+    static const char *const tags[] = {"@fileoverview ", "@brief ",    "@summary ",
+                                       "@description ",  "@overview ", "\\brief "};
+    for (size_t i = 0; i < ARRAY_LEN(tags); i++)
+        if (starts(s, tags[i]))
+            return span_trim(span_skip(s, strlen(tags[i])));
+    return s;
+}
+
+/* A title with a line drawn behind it: the title. */
+static struct span without_rule(struct span s)
+{
+    size_t n = 0;
+    while (n < s.len && strchr("-=*~#", s.ptr[s.len - n - 1]))
+        n++;
+    return n > 3 ? span_trim(span_first(s, s.len - n)) : s;
+}
+
 /* Sentences of a run of text whose lines are lines first.. of the passage. */
 static void add_sentences(struct cutter *c, enum unit_kind kind, struct span text, uint32_t first)
 {
@@ -221,13 +254,16 @@ static void add_sentences(struct cutter *c, enum unit_kind kind, struct span tex
     while (!c->failed && sentence_next(&rest, &sentence)) {
         uint32_t line = first + newlines(span_of(text.ptr, (size_t)(sentence.ptr - text.ptr)));
         uint32_t last = line + newlines(sentence);
-        struct span shown = without_marker(sentence);
-        size_t letters = 0;
-        for (size_t i = 0; i < shown.len; i++)
+        struct span shown = without_rule(without_tag(without_marker(sentence)));
+        size_t letters = 0, gaps = 0;
+        for (size_t i = 0; i < shown.len; i++) {
             letters += (shown.ptr[i] | 32) >= 'a' && (shown.ptr[i] | 32) <= 'z';
+            gaps += shown.ptr[i] == ' ' || shown.ptr[i] == '\n';
+        }
         bool is_wide =
             shown.len && !utf8_is_valid(shown) ? false : letters * 3 < shown.len && shown.len > 6;
-        bool is_text = letters >= 8 || (is_wide && (unsigned char)shown.ptr[0] >= 0x80);
+        bool is_text =
+            (letters >= 8 && gaps >= 2) || (is_wide && (unsigned char)shown.ptr[0] >= 0x80);
         if (is_text && shown.len <= 700)
             add_unit(c, kind, shown,
                      line + newlines(span_of(sentence.ptr, (size_t)(shown.ptr - sentence.ptr))),
@@ -259,46 +295,130 @@ static size_t heading_level(struct span line)
     return n > 0 && n < 7 && n < line.len && line.ptr[n] == ' ' ? n : 0;
 }
 
+static bool is_item(struct span t)
+{
+    return t.len && without_marker(t).len != t.len && t.ptr[0] != '>';
+}
+
+/* "[name]: address", ":option: value", "\label": not for readers. */
+static bool is_markup(struct span t)
+{
+    ptrdiff_t shut = starts(t, "[") ? span_find(t, SPAN_LIT("]:")) : -1;
+    return shut > 0 || starts(t, ".. ") || starts(t, "<") || starts(t, ":param") ||
+           starts(t, ":option") || starts(t, ":maxdepth") || starts(t, "![") || starts(t, "[![");
+}
+
+static size_t indent_of(struct span line)
+{
+    size_t n = 0;
+    while (n < line.len && (line.ptr[n] == ' ' || line.ptr[n] == '\t'))
+        n++;
+    return n;
+}
+
+struct prose { /* where cutting stands */
+    struct cutter *c;
+    const char *run, *fence; /* start of the open paragraph, of the open block of code */
+    uint32_t run_line, fence_line;
+    struct span run_first; /* first line of the paragraph */
+    bool expects_literal;  /* "::" went before: what is set in deeper is program text */
+    size_t literal_indent; /* of the line before it */
+};
+
+static void paragraph_end(struct prose *p, const char *end, bool is_heading)
+{
+    struct cutter *c = p->c;
+    if (!p->run)
+        return;
+    struct span text = span_of(p->run, (size_t)(end - p->run));
+    if (is_heading) {
+        c->heading = span_trim(text);
+        c->heading_mask = words_mask(&c->l->words, text);
+    } else {
+        add_sentences(c, UNIT_SENTENCE, text, p->run_line);
+        p->expects_literal = ends_nocase(span_trim(text), "::");
+        p->literal_indent = indent_of(p->run_first);
+    }
+    p->run = NULL;
+}
+
+static void in_fence(struct prose *p, struct span line, struct span t, uint32_t here)
+{
+    if (!is_fence(t))
+        return;
+    struct span body = span_of(p->fence, (size_t)(line.ptr - p->fence));
+    if (here > p->fence_line && span_trim(body).len)
+        add_unit(p->c, UNIT_COMMAND, body, p->fence_line, here - 1, false);
+    p->fence = NULL;
+}
+
+/* A directive: of what is documented it is the heading; of program text it announces a block. */
+static void directive(struct prose *p, struct span line, struct span t)
+{
+    struct cutter *c = p->c;
+    ptrdiff_t at = starts(t, ".. ") ? span_find(t, SPAN_LIT("::")) : -1;
+    if (at < 0)
+        return;
+    struct span name = span_first(t, (size_t)at);
+    p->expects_literal = span_find(name, SPAN_LIT("code")) >= 0 ||
+                         span_find(name, SPAN_LIT("include")) >= 0 ||
+                         span_find(name, SPAN_LIT("toctree")) >= 0;
+    p->literal_indent = indent_of(line);
+    if (span_find(name, SPAN_LIT(":")) >= 0) {
+        c->heading = span_trim(span_skip(t, (size_t)at + 2));
+        c->heading_mask = words_mask(&c->l->words, c->heading);
+    }
+}
+
+static void prose_line(struct prose *p, struct span line, uint32_t here)
+{
+    struct cutter *c = p->c;
+    struct span t = span_trim(line);
+    if (p->fence) {
+        in_fence(p, line, t, here);
+        return;
+    }
+    if (p->expects_literal && t.len && !p->run) {
+        if (indent_of(line) > p->literal_indent)
+            return;
+        p->expects_literal = false;
+    }
+    bool is_underline = is_rule(t) && t.ptr[0] != '|';
+    if (is_fence(t) || heading_level(t) || is_rule(t) || t.len == 0 || starts(t, "|") ||
+        is_markup(t)) {
+        bool is_title = is_underline && p->run && p->run_line + 1 == here;
+        paragraph_end(p, line.ptr, is_title);
+    } else {
+        if (is_item(t))
+            paragraph_end(p, line.ptr, false);
+        if (!p->run) {
+            p->run = line.ptr;
+            p->run_line = here;
+            p->run_first = line;
+        }
+        return;
+    }
+    if (is_fence(t)) {
+        p->fence = line.ptr + line.len + 1;
+        p->fence_line = here + 1;
+    } else if (heading_level(t)) {
+        c->heading = t;
+        c->heading_mask = words_mask(&c->l->words, t);
+    } else if (starts(t, "|") && !is_rule(t) && t.len < 300) {
+        add_unit(c, UNIT_SENTENCE, t, here, here, false);
+    } else {
+        directive(p, line, t);
+    }
+}
+
 static void cut_prose(struct cutter *c, struct span text)
 {
+    struct prose p = {.c = c};
     struct span rest = text, line;
-    const char *run = NULL,
-               *fence = NULL; /* start of the open paragraph, of the open block of code */
-    uint32_t at = 0, run_line = 0, fence_line = 0;
-    while (!c->failed && span_next(&rest, '\n', &line)) {
-        struct span t = span_trim(line);
-        uint32_t here = at++;
-        if (fence) {
-            if (is_fence(t)) {
-                struct span body = span_of(fence, (size_t)(line.ptr - fence));
-                if (here > fence_line && span_trim(body).len)
-                    add_unit(c, UNIT_COMMAND, body, fence_line, here - 1, false);
-                fence = NULL;
-            }
-            continue;
-        }
-        bool is_break = is_fence(t) || heading_level(t) || is_rule(t) || t.len == 0 ||
-                        starts(t, "|") || starts(t, "<");
-        if (!is_break && !run) {
-            run = line.ptr;
-            run_line = here;
-        }
-        if (is_break && run) {
-            add_sentences(c, UNIT_SENTENCE, span_of(run, (size_t)(line.ptr - run)), run_line);
-            run = NULL;
-        }
-        if (is_fence(t)) {
-            fence = line.ptr + line.len + 1;
-            fence_line = here + 1;
-        } else if (heading_level(t)) {
-            c->heading_mask = words_mask(&c->l->words, t);
-        } else if (starts(t, "|") && !is_rule(t) && t.len < 300) {
-            add_unit(c, UNIT_SENTENCE, t, here, here, false);
-        }
-    }
-    if (run)
-        add_sentences(c, UNIT_SENTENCE, span_of(run, (size_t)(text.ptr + text.len - run)),
-                      run_line);
+    uint32_t at = 0;
+    while (!c->failed && span_next(&rest, '\n', &line))
+        prose_line(&p, line, at++);
+    paragraph_end(&p, text.ptr + text.len, false);
 }
 
 /* ---- program text ---- */
@@ -325,9 +445,14 @@ static void comment_close(struct cutter *c, bool *is_open)
 
 static void comment_line(struct cutter *c, struct span text, uint32_t line, bool *is_open)
 {
-    size_t indent = 0;
-    while (indent < text.len && (text.ptr[indent] == ' ' || text.ptr[indent] == '\t'))
-        indent++;
+    size_t indent = indent_of(text);
+    struct span t = span_trim(text);
+    if (is_rule(t)) { /* a line drawn above or below a title */
+        comment_close(c, is_open);
+        return;
+    }
+    if (starts(t, "@") || starts(t, "\\") || is_item(t))
+        comment_close(c, is_open);
     /* A line set in or out is an item of its own, not the rest of the sentence above it. */
     if (*is_open && indent < text.len && indent != c->block_indent &&
         (indent > c->block_indent + 1 || indent + 1 < c->block_indent))

@@ -104,6 +104,20 @@ static bool mentions(struct span text, struct span name)
            ((b | 32) < 'a' || (b | 32) > 'z');
 }
 
+/* The first sentence of the documentation under a heading or directive with the symbol's name. */
+static struct unit *documented_elsewhere(struct local *l, const struct part *part)
+{
+    for (size_t i = 0; i < l->unit_count; i++) {
+        struct unit *u = &l->units[i];
+        if (u->kind == UNIT_SENTENCE && u->is_leading && !u->is_used && !u->is_boilerplate &&
+            u->text.ptr[0] != '|' && &l->parts[u->passage] != part &&
+            !l->parts[u->passage].in->is_test && mentions(u->heading, part->in->symbol) &&
+            compose_is_safe(l, u->text))
+            return u;
+    }
+    return NULL;
+}
+
 /* A sentence elsewhere (README, another file's comment) that names the symbol. */
 static struct unit *mention_elsewhere(struct local *l, const struct part *part)
 {
@@ -122,23 +136,39 @@ static struct unit *mention_elsewhere(struct local *l, const struct part *part)
 
 static struct unit *support_of(struct local *l, const struct part *part)
 {
-    struct unit *best = rank_best_unit(l, part, 1u << UNIT_COMMENT, 0.3f * l->total);
+    bool is_named = share(l, part->symbol_mask) >= 0.5f;
+    struct unit *best = is_named ? doc_sentence(l, part) : NULL;
+    if (!best && is_named)
+        best = documented_elsewhere(l, part);
+    if (!best)
+        best = rank_best_unit(l, part, 1u << UNIT_COMMENT, 0.3f * l->total);
     if (!best)
         best = doc_sentence(l, part);
+    if (!best)
+        best = documented_elsewhere(l, part);
     if (!best)
         best = rank_best_unit(l, part, 1u << UNIT_COMMENT, least_score(l));
     return best ? best : mention_elsewhere(l, part);
 }
 
-static void put_excerpt(struct local *l, const struct part *part, unsigned max_lines)
+/* Names such as "module.exports.create" are the same in every file. */
+static bool has_telling_name(const struct part *part)
 {
-    struct excerpt e = excerpt_choose(l, part, max_lines);
-    if (!e.start_line)
-        return;
-    out_citation(l->out, part->in->path, e.start_line, e.end_line);
-    out_str(l->out, ":\n\n");
-    out_excerpt(l->out, part, e);
-    out_str(l->out, "\n");
+    return part->in->symbol.len && !span_starts(part->in->symbol, SPAN_LIT("module.exports"));
+}
+
+/* Is the comment about the symbol? One above it with code in between is about something else. */
+static bool is_about_symbol(const struct local *l, const struct part *part, const struct unit *u)
+{
+    if (!has_telling_name(part) || u->end_line >= part->definition_line)
+        return has_telling_name(part);
+    for (size_t i = 0; i < part->unit_count; i++) {
+        const struct unit *v = &l->units[part->first_unit + i];
+        if (v->kind == UNIT_CODE && v->start_line > u->end_line &&
+            v->start_line < part->definition_line)
+            return false;
+    }
+    return true;
 }
 
 /* ---- the first paragraph ---- */
@@ -148,7 +178,7 @@ static const char *lead_template(const struct local *l, const struct part *part)
     const struct local_texts *t = l->texts;
     float named = share(l, part->symbol_mask),
           covered = share(l, part->symbol_mask | part->mask | part->path_mask);
-    if (part->in->symbol.len == 0)
+    if (!has_telling_name(part))
         return t->lead_place;
     if (covered < 0.6f || named < 0.15f)
         return t->lead_closest;
@@ -160,17 +190,22 @@ static const char *lead_template(const struct local *l, const struct part *part)
     return t->lead_code;
 }
 
+static struct unit *first_sentence(struct local *l, const struct part *part)
+{
+    for (size_t i = 0; i < part->unit_count; i++) {
+        struct unit *u = &l->units[part->first_unit + i];
+        if (u->kind == UNIT_SENTENCE && !u->is_used && !u->is_boilerplate && u->text.len >= 30 &&
+            u->text.ptr[0] != '|' && compose_is_safe(l, u->text))
+            return u;
+    }
+    return NULL;
+}
+
 /* The best sentence of prose, or the first for an overview, and up to two that follow in the same paragraph. */
 static bool put_prose(struct local *l, struct part *part)
 {
     bool is_overview = l->words.kind == QUESTION_OVERVIEW;
-    struct unit *best = NULL;
-    for (size_t i = 0; i < part->unit_count && is_overview && !best; i++) {
-        struct unit *u = &l->units[part->first_unit + i];
-        if (u->kind == UNIT_SENTENCE && !u->is_used && !u->is_boilerplate && u->text.len >= 30 &&
-            u->text.ptr[0] != '|' && compose_is_safe(l, u->text))
-            best = u;
-    }
+    struct unit *best = is_overview ? first_sentence(l, part) : NULL;
     if (!best)
         best = rank_best_unit(l, part, 1u << UNIT_SENTENCE, least_score(l));
     if (!best)
@@ -179,17 +214,24 @@ static bool put_prose(struct local *l, struct part *part)
         return false;
     size_t bytes = best->text.len;
     struct unit *u = best;
-    put_cited(l, u);
+    uint32_t last_line = best->end_line;
+    out_joined(l->out, u->text);
+    use_unit(l, u);
     for (int more = 0; more < 2 && u + 1 < l->units + part->first_unit + part->unit_count; more++) {
         u++;
         bytes += u->text.len;
         if (u->kind != UNIT_SENTENCE || (u->is_leading && !is_overview) || u->is_used ||
-            u->is_boilerplate || bytes > 420 || !compose_is_safe(l, u->text) ||
-            u->text.ptr[0] == '|')
+            u->start_line > last_line + 2 || u->is_boilerplate || bytes > 420 ||
+            !compose_is_safe(l, u->text) || u->text.ptr[0] == '|')
             break;
         out_str(l->out, " ");
-        put_cited(l, u);
+        out_joined(l->out, u->text);
+        use_unit(l, u);
+        last_line = u->end_line;
     }
+    out_str(l->out, " (");
+    out_citation(l->out, part->in->path, best->start_line, last_line);
+    out_str(l->out, ")");
     return true;
 }
 
@@ -203,15 +245,28 @@ void compose_lead(struct local *l, struct part *part)
     struct unit *support = support_of(l, part);
     bool says_all = support && part->in->symbol.len == 0 && l->words.kind != QUESTION_WHERE &&
                     share(l, support->mask | support->near_mask) >= 0.4f;
-    if (!says_all)
-        out_template(l->out, lead_template(l, part), part, SPAN_NULL);
+    struct excerpt e = {0, 0};
+    if (!part->is_prose)
+        e = excerpt_choose(l, part, EXCERPT_LINES);
+    /* What is shown is what is cited: one place a reader can go to, not three of one file. */
+    struct chat_passage in = *part->in;
+    if (e.start_line) {
+        in.start_line = e.start_line;
+        in.end_line = e.end_line;
+    }
+    struct part shown = {.in = &in};
+    if (!says_all || e.start_line)
+        out_template(l->out, says_all ? l->texts->lead_place : lead_template(l, part), &shown,
+                     SPAN_NULL);
     if (support) {
-        out_str(l->out, says_all ? "" : " ");
+        out_str(l->out, says_all && !e.start_line ? "" : " ");
         put_cited(l, support);
     }
     out_str(l->out, "\n\n");
-    if (!part->is_prose)
-        put_excerpt(l, part, EXCERPT_LINES);
+    if (e.start_line) {
+        out_excerpt(l->out, part, e);
+        out_str(l->out, "\n");
+    }
 }
 
 /* ---- commands ---- */
@@ -313,27 +368,47 @@ bool compose_point(struct local *l, struct part *part, bool with_code)
         e.start_line = 0;
     if (!u && !e.start_line)
         return false;
-    bool has_name = part->in->symbol.len && !part->is_prose;
-    if (!e.start_line)
+    bool has_name = has_telling_name(part) && !part->is_prose;
+    if (u && e.start_line && e.end_line - e.start_line < 2)
+        e.start_line = 0; /* a line or two say less than the sentence */
+    if (u && e.start_line && !is_about_symbol(l, part, u))
+        u = NULL;
+    bool is_shown = u && u->start_line >= e.start_line && u->end_line <= e.end_line;
+    if (e.start_line) {
+        if (has_name)
+            put_name(l, part);
+        out_str(l->out, has_name ? ", " : "");
+        out_citation(l->out, part->in->path, e.start_line, e.end_line);
+        out_str(l->out, u && !is_shown ? ": " : ":");
+        if (is_shown)
+            use_unit(l, u); /* it can be read in what is shown */
+        else if (u)
+            put_cited(l, u);
+        out_str(l->out, "\n\n");
+        out_excerpt(l->out, part, e);
+    } else {
+        has_name = has_name && is_about_symbol(l, part, u);
         out_str(l->out, "- ");
-    else if (l->is_in_list)
-        out_str(l->out, "\n");
-    l->is_in_list = !e.start_line;
-    if (has_name)
-        put_name(l, part);
-    if (u) {
+        if (has_name)
+            put_name(l, part);
         out_str(l->out, has_name ? ": " : "");
         put_cited(l, u);
-    }
-    if (e.start_line) {
-        out_str(l->out, u ? "\n\n" : has_name ? ", " : "");
-        out_citation(l->out, part->in->path, e.start_line, e.end_line);
-        out_str(l->out, ":\n\n");
-        out_excerpt(l->out, part, e);
     }
     out_str(l->out, "\n");
     part->is_used = true;
     return true;
+}
+
+/* Has a part before place `place` of the order, not used either, the same file? */
+static bool is_path_listed(const struct local *l, size_t place)
+{
+    const struct part *p = &l->parts[l->order[place]];
+    for (size_t i = 0; i < place; i++) {
+        const struct part *q = &l->parts[l->order[i]];
+        if (!q->is_used && span_eq(q->in->path, p->in->path))
+            return true;
+    }
+    return false;
 }
 
 void compose_related(struct local *l, const char *title, size_t max, bool with_lines)
@@ -342,6 +417,8 @@ void compose_related(struct local *l, const char *title, size_t max, bool with_l
     for (size_t i = 0; i < l->part_count && count < max; i++) {
         struct part *p = &l->parts[l->order[i]];
         if (p->is_used || !is_part_safe(l, p))
+            continue;
+        if (with_lines && !is_path_asked(l, p->in->path) && is_path_listed(l, i))
             continue;
         if (count++ == 0 && title) {
             out_str(l->out, "**");
@@ -353,7 +430,7 @@ void compose_related(struct local *l, const char *title, size_t max, bool with_l
             out_citation(l->out, p->in->path, p->in->start_line, p->in->end_line);
         else
             out_code(l->out, p->in->path);
-        if (p->in->symbol.len) {
+        if (has_telling_name(p)) {
             out_str(l->out, ": ");
             put_name(l, p);
         }
@@ -369,7 +446,34 @@ static bool is_worth_a_point(const struct local *l, const struct part *p, float 
 {
     if (p->is_used || p->score < 0.4f * lead_score)
         return false;
+    if (l->words.kind == QUESTION_OVERVIEW && !p->is_prose)
+        return false;
+    if (is_path_asked(l, l->parts[l->order[0]].in->path) && !is_path_asked(l, p->in->path))
+        return false;
     return share(l, UINT64_MAX) == 0 || share(l, p->mask | p->symbol_mask) >= 0.2f;
+}
+
+/* Does an earlier point, or the lead, come from this file? */
+static bool is_file_used(const struct local *l, struct span path)
+{
+    for (size_t i = 0; i < l->part_count; i++)
+        if (l->parts[i].is_used && span_eq(l->parts[i].in->path, path))
+            return true;
+    return false;
+}
+
+/* Points in the order of the parts, files that have not been named first. */
+static size_t put_list(struct local *l, float least, size_t max)
+{
+    size_t count = 0;
+    for (int pass = 0; pass < 2; pass++) {
+        for (size_t i = 0; i < l->part_count && count < max; i++) {
+            struct part *p = &l->parts[l->order[i]];
+            if ((pass > 0 || !is_file_used(l, p->in->path)) && is_worth_a_point(l, p, least))
+                count += compose_point(l, p, false);
+        }
+    }
+    return count;
 }
 
 static void put_points(struct local *l, const struct part *lead)
@@ -380,16 +484,11 @@ static void put_points(struct local *l, const struct part *lead)
     size_t count = 0;
     for (size_t i = 0; i < l->part_count && count < code_max; i++) {
         struct part *p = &l->parts[l->order[i]];
-        if (!p->is_prose && is_worth_a_point(l, p, lead->score * 1.4f) && compose_point(l, p, true))
+        if (!p->is_prose && !is_file_used(l, p->in->path) &&
+            is_worth_a_point(l, p, lead->score * 1.4f) && compose_point(l, p, true))
             count++;
     }
-    count = 0;
-    for (size_t i = 0; i < l->part_count && count < list_max; i++) {
-        struct part *p = &l->parts[l->order[i]];
-        if (is_worth_a_point(l, p, lead->score))
-            count += compose_point(l, p, false);
-    }
-    if (count)
+    if (put_list(l, lead->score, list_max))
         out_str(l->out, "\n");
 }
 
@@ -410,9 +509,28 @@ static struct part *best_told(struct local *l)
     return best ? &l->parts[best->passage] : &l->parts[l->order[0]];
 }
 
+/* What a project is, its README says first: the earliest part of one that has a sentence. */
+static struct part *best_overview(struct local *l)
+{
+    struct part *best = NULL;
+    for (size_t i = 0; i < l->part_count; i++) {
+        struct part *p = &l->parts[l->order[i]];
+        bool is_before =
+            !best || p->in->path.len < best->in->path.len ||
+            (p->in->path.len == best->in->path.len && p->in->start_line < best->in->start_line);
+        if (p->is_readme && is_before && first_sentence(l, p))
+            best = p;
+    }
+    return best ? best : &l->parts[l->order[0]];
+}
+
 void compose_plain(struct local *l)
 {
-    struct part *lead = l->words.kind == QUESTION_STEPS ? best_told(l) : &l->parts[l->order[0]];
+    struct part *lead = &l->parts[l->order[0]];
+    if (l->words.kind == QUESTION_STEPS)
+        lead = best_told(l);
+    else if (l->words.kind == QUESTION_OVERVIEW)
+        lead = best_overview(l);
     if (l->words.kind != QUESTION_STEPS || !put_commands(l))
         compose_lead(l, lead);
     put_points(l, lead);

@@ -23,6 +23,25 @@ static bool is_thin(struct span line)
     return true;
 }
 
+/* Belongs to what stands above it. */
+static bool is_continuation(struct span line)
+{
+    static const char *const words[] = {"else",    "elif", "except", "catch",
+                                        "finally", "}",    ")",      "]"};
+    struct span t = span_trim(line);
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        if (span_starts(t, span_str(words[i])))
+            return true;
+    return false;
+}
+
+/* Begins something that is not shown. */
+static bool is_opening(struct span line)
+{
+    struct span t = span_trim(line);
+    return t.len && strchr(":{(", t.ptr[t.len - 1]);
+}
+
 static float line_value(const struct local *l, const struct part *part, const struct unit *u)
 {
     float value = l->total > 0 ? u->score / l->total + 0.02f : 0.1f;
@@ -106,7 +125,7 @@ struct excerpt excerpt_choose(const struct local *l, const struct part *part, un
     for (size_t i = 0; i < part->unit_count; i++) {
         const struct unit *from = &l->units[part->first_unit + i];
         float value = 0;
-        if (from->kind != UNIT_CODE || is_thin(from->text))
+        if (from->kind != UNIT_CODE || is_thin(from->text) || is_continuation(from->text))
             continue;
         for (size_t k = i; k < part->unit_count; k++) {
             const struct unit *to = &l->units[part->first_unit + k];
@@ -118,7 +137,7 @@ struct excerpt excerpt_choose(const struct local *l, const struct part *part, un
                 break;
             value += line_value(l, part, to);
             float worth = value - 0.03f * (float)(to->end_line - from->start_line + 1);
-            if (worth > best_value) {
+            if (worth > best_value && (to == from || !is_opening(to->text))) {
                 best_value = worth;
                 best = (struct excerpt){from->start_line, to->end_line};
             }

@@ -61,7 +61,8 @@ enum unit_kind {
 };
 
 struct unit {
-    struct span text; /* markers stripped; may hold line breaks */
+    struct span text;    /* markers stripped; may hold line breaks */
+    struct span heading; /* above it: of a section, or what a directive documents */
     uint32_t passage, start_line, end_line;
     enum unit_kind kind;
     uint64_t mask;      /* question terms in it */
@@ -110,6 +111,8 @@ struct local {
 /* 0 or -ERR_NO_MEMORY. */
 int blocks_cut(struct local *l) MUST_CHECK;
 void rank_all(struct local *l);
+/* Does the question name this file? */
+bool is_path_asked(const struct local *l, struct span path);
 /* Best unused unit of these kinds (bits 1 << UNIT_x) in a part that says something of the question; NULL when none. */
 struct unit *rank_best_unit(struct local *l, const struct part *part, unsigned kinds, float least);
 

@@ -30,6 +30,17 @@ static void weigh_terms(struct local *l)
     }
 }
 
+/* The rest of a sentence that something else has cut: it begins with a small letter, and not with a name. */
+static bool begins_small(struct span text)
+{
+    if (text.len == 0 || text.ptr[0] < 'a' || text.ptr[0] > 'z')
+        return false;
+    for (size_t i = 0; i < text.len && text.ptr[i] != ' '; i++)
+        if (text.ptr[i] < 'a' || text.ptr[i] > 'z')
+            return false;
+    return true;
+}
+
 static void score_unit(struct local *l, struct unit *u)
 {
     const struct part *p = &l->parts[u->passage];
@@ -47,6 +58,10 @@ static void score_unit(struct local *l, struct unit *u)
     if (u->kind == UNIT_SENTENCE &&
         u->text.ptr[0] == '|') /* a table's row needs its header to be read */
         s *= 0.4f;
+    if (u->kind != UNIT_CODE && u->text.len && u->text.ptr[u->text.len - 1] == ':')
+        s *= 0.6f; /* what it announces is not part of it */
+    if (u->kind == UNIT_SENTENCE && begins_small(u->text))
+        s *= 0.7f;
     u->score = s * (0.6f + 0.4f * p->in->score);
 }
 
@@ -56,16 +71,16 @@ static float preference(const struct local *l, const struct part *p)
     bool is_code = !p->is_prose;
     switch (l->words.kind) {
     case QUESTION_WHERE:
-        return is_code ? 0.2f : 0;
+        return is_code ? 0.12f : 0;
     case QUESTION_HOW:
     case QUESTION_WHEN:
-        return is_code ? 0.08f : 0;
+        return is_code ? 0.06f : 0;
     case QUESTION_STEPS:
         return (p->is_readme ? 0.15f : 0) + (is_code ? 0 : 0.2f);
     case QUESTION_OVERVIEW:
         return (p->is_readme ? 0.8f : 0) + (is_code ? 0 : 0.2f);
     case QUESTION_WHY:
-        return is_code ? 0 : 0.1f;
+        return is_code ? 0 : 0.25f;
     case QUESTION_WHAT:
     case QUESTION_WHICH:
     case QUESTION_OTHER:
@@ -86,31 +101,6 @@ static size_t path_depth(struct span path)
     for (size_t i = 0; i < path.len; i++)
         n += path.ptr[i] == '/';
     return n;
-}
-
-static void score_part(struct local *l, struct part *p, float total)
-{
-    float covered = 0, named = 0;
-    if (total > 0) {
-        covered = weight_of(&l->words, p->mask) / total;
-        named = weight_of(&l->words, p->symbol_mask | (p->path_mask & ~p->mask)) / total;
-    }
-    float best = 0; /* terms close together in one place say more than the same terms all over */
-    for (size_t i = 0; i < p->unit_count && total > 0; i++) {
-        float s = weight_of(&l->words, l->units[p->first_unit + i].mask) / total;
-        best = s > best ? s : best;
-    }
-    float s = 0.3f * covered + 0.2f * best + 0.35f * named + 0.3f * p->in->score;
-    s += preference(l, p);
-    if (l->words.kind == QUESTION_STEPS && is_command_language(p->in->language))
-        s += 0.2f;
-    if (l->words.kind == QUESTION_OVERVIEW)
-        s -= 0.1f * (float)path_depth(p->in->path) + (p->in->start_line > 1 ? 0.15f : 0);
-    if (l->request->file_path.len && span_eq(p->in->path, l->request->file_path))
-        s += 0.2f;
-    if (p->in->is_test && !l->words.is_about_tests)
-        s -= 0.25f;
-    p->score = s;
 }
 
 /* The part of a symbol after its last '.', ':' or '#': what its own line is written with. */
@@ -139,6 +129,62 @@ static bool has_name(struct span line, struct span name)
             return true;
     }
     return false;
+}
+
+bool is_path_asked(const struct local *l, struct span path)
+{
+    bool has_shape =
+        path.len > 4 && (span_find_char(path, '.') > 0 || span_find_char(path, '/') > 0);
+    return has_shape && has_name(l->request->question, path);
+}
+
+/* A name with a shape of its own, written in the question as it is in the source: a symbol or a path. */
+static bool is_asked_by_name(const struct local *l, const struct part *p)
+{
+    struct span name = last_name(p->in->symbol);
+    bool is_shaped = false;
+    for (size_t i = 1; i < name.len; i++)
+        is_shaped |= name.ptr[i] == '_' || (name.ptr[i] >= 'A' && name.ptr[i] <= 'Z');
+    if (is_shaped && name.len > 3 && !p->is_prose && has_name(l->request->question, name))
+        return true;
+    return is_path_asked(l, p->in->path);
+}
+
+/* Several good passages of one file speak for each of them: the scores of the others, two at most. */
+static float rest_of_file(const struct local *l, const struct part *p)
+{
+    float sum = 0;
+    for (size_t i = 0; i < l->part_count; i++)
+        if (&l->parts[i] != p && span_eq(l->parts[i].in->path, p->in->path))
+            sum += l->parts[i].in->score;
+    return sum < 2 ? sum : 2;
+}
+
+static void score_part(struct local *l, struct part *p, float total)
+{
+    float covered = 0, named = 0;
+    if (total > 0) {
+        covered = weight_of(&l->words, p->mask) / total;
+        named = weight_of(&l->words, p->symbol_mask | (p->path_mask & ~p->mask)) / total;
+    }
+    float best = 0; /* terms close together in one place say more than the same terms all over */
+    for (size_t i = 0; i < p->unit_count && total > 0; i++) {
+        float s = weight_of(&l->words, l->units[p->first_unit + i].mask) / total;
+        best = s > best ? s : best;
+    }
+    float s = p->in->score + 0.05f * covered + 0.1f * best + 0.1f * named;
+    s += preference(l, p) + 0.1f * rest_of_file(l, p);
+    if (is_asked_by_name(l, p))
+        s += 0.5f;
+    if (l->words.kind == QUESTION_STEPS && is_command_language(p->in->language))
+        s += 0.2f;
+    if (l->words.kind == QUESTION_OVERVIEW)
+        s -= 0.1f * (float)path_depth(p->in->path) + (p->in->start_line > 1 ? 0.15f : 0);
+    if (l->request->file_path.len && span_eq(p->in->path, l->request->file_path))
+        s += 0.2f;
+    if (p->in->is_test && !l->words.is_about_tests)
+        s -= 0.1f;
+    p->score = s;
 }
 
 static void find_definition(struct local *l, struct part *p)

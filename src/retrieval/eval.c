@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "index/lexical.h"
 #include "retrieval/eval_priv.h"
+#include "retrieval/retrieval_priv.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -272,7 +273,7 @@ static int run_query(struct eval *e, const char *id, struct span text, struct er
     struct ranked ranked[EVAL_DEPTH_MAX];
     struct span ranking[100];
     uint64_t start = clock_cpu_ns();
-    int n = index_search(e->ix, text, hits, e->depth);
+    int n = rank_hits(e->ix, text, hits, e->depth);
     uint64_t took = clock_cpu_ns() - start;
     if (n < 0 ||
         !grow(&e->latencies_ns, &e->latencies_cap, e->queries_count, sizeof *e->latencies_ns))

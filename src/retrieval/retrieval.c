@@ -1,4 +1,5 @@
 #include "retrieval/retrieval.h"
+#include "retrieval/retrieval_priv.h"
 
 #include "base/hash.h"
 #include "base/mem.h"
@@ -11,15 +12,19 @@
 #define PASSAGES_DEFAULT 20u
 #define BUDGET_DEFAULT 6000u
 #define PER_FILE_DEFAULT 4u
-#define NEAR_LEAD 2u /* chunks of the near file shown when the question names nothing in it */
+#define PER_ASKED_FILE 8u /* of a file that the question names */
+#define NEAR_LEAD 2u      /* chunks of the near file shown when the question names nothing in it */
 /*
  * Tests repeat the words of what they test. Measured on libuv with its tests added to the corpus:
  * nDCG@10 of commit subjects .550 → .579, of doc sentences .422 → .449. No judged target is a test
  * there, so a smaller factor scores higher still (.7: .593, .457); this one leaves a test that fits
  * clearly better above the code.
  */
-#define TEST_FACTOR 0.8f
-#define BUDGET_LEAST 16u /* tokens; with less left, nothing useful fits */
+#define TEST_FACTOR 0.65f
+#define GUIDE_FACTOR 1.4f   /* where a project says how it is used */
+#define EXAMPLE_FACTOR 0.8f /* they use what is asked about */
+#define HISTORY_FACTOR 0.5f /* change logs mention everything and explain nothing */
+#define BUDGET_LEAST 16u    /* tokens; with less left, nothing useful fits */
 
 struct picker {
     const struct index *ix;
@@ -40,22 +45,120 @@ struct range {
     struct span text;
 };
 
-static bool is_about_tests(struct span question)
+static bool has_any(struct span question, const char *const *words, size_t count)
 {
-    static const char *const words[] = {"test",     "tests",  "testing", "tested",  "spec",
-                                        "specs",    "mock",   "mocks",   "fixture", "fixtures",
-                                        "coverage", "assert", "asserts"};
     size_t i = 0;
     while (i < question.len) {
         size_t end = i;
         while (end < question.len && (question.ptr[end] | 32) >= 'a' &&
                (question.ptr[end] | 32) <= 'z')
             end++;
-        for (size_t w = 0; w < ARRAY_LEN(words); w++) {
+        for (size_t w = 0; w < count; w++) {
             if (span_eq_nocase(span_of(question.ptr + i, end - i), span_str(words[w])))
                 return true;
         }
         i = end + 1;
+    }
+    return false;
+}
+
+static bool is_about_tests(struct span question)
+{
+    static const char *const words[] = {"test",     "tests",  "testing", "tested",  "spec",
+                                        "specs",    "mock",   "mocks",   "fixture", "fixtures",
+                                        "coverage", "assert", "asserts"};
+    return has_any(question, words, ARRAY_LEN(words));
+}
+
+static bool is_about_examples(struct span question)
+{
+    static const char *const words[] = {"example", "examples", "demo",    "demos",
+                                        "sample",  "samples",  "tutorial"};
+    return has_any(question, words, ARRAY_LEN(words));
+}
+
+/* "How do I run the tests?", "what is this project?" */
+static bool is_about_use(struct span question)
+{
+    static const char *const asks[] = {"how do i",        "how to",         "how do you",
+                                       "how can i",       "how do we",      "how should i",
+                                       "what is this",    "what does this", "what is the project",
+                                       "getting started", "how is this"};
+    static const char *const words[] = {"run",     "build",      "install", "start",   "started",
+                                        "setup",   "set",        "compile", "deploy",  "test",
+                                        "tests",   "configure",  "use",     "project", "repository",
+                                        "program", "contribute", "develop", "tool",    "library"};
+    bool does_ask = false;
+    for (size_t i = 0; i < ARRAY_LEN(asks); i++)
+        does_ask |=
+            span_find_nocase(span_first(question, question.len < 4096 ? question.len : 4096),
+                             span_str(asks[i])) >= 0;
+    return does_ask && has_any(question, words, ARRAY_LEN(words));
+}
+
+static bool is_about_history(struct span question)
+{
+    static const char *const words[] = {"changelog",    "changed",  "changes", "release",
+                                        "released",     "releases", "version", "versions",
+                                        "history",      "news",     "added",   "authors",
+                                        "contributors", "since",    "author"};
+    return has_any(question, words, ARRAY_LEN(words));
+}
+
+/* Lists of past changes and of names, translations, locks: told by the file's name. */
+static bool is_history(struct span path)
+{
+    static const char *const names[] = {"changelog",     "changes",       "news",
+                                        "history",       "authors",       "contributors",
+                                        "release-notes", "release_notes", "releases"};
+    ptrdiff_t slash = span_rfind_char(path, '/');
+    struct span name = slash < 0 ? path : span_skip(path, (size_t)slash + 1);
+    ptrdiff_t dot = span_find_char(name, '.');
+    name = dot > 0 ? span_first(name, (size_t)dot) : name;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (span_eq_nocase(name, span_str(names[i])))
+            return true;
+    return span_ends(path, SPAN_LIT(".po")) || span_ends(path, SPAN_LIT(".pot")) ||
+           span_ends(path, SPAN_LIT("-lock.json")) || span_ends(path, SPAN_LIT(".lock"));
+}
+
+/* README, CONTRIBUTING and the like, not deep in the tree. */
+static bool is_guide(struct span path)
+{
+    static const char *const names[] = {
+        "readme",          "contributing",    "install",    "installing", "building",   "build",
+        "getting-started", "getting_started", "quickstart", "usage",      "development"};
+    ptrdiff_t slash = span_rfind_char(path, '/');
+    struct span folder = slash < 0 ? SPAN_NULL : span_first(path, (size_t)slash);
+    struct span name = slash < 0 ? path : span_skip(path, (size_t)slash + 1);
+    ptrdiff_t dot = span_find_char(name, '.');
+    bool is_text = dot < 0 || span_ends(name, SPAN_LIT(".md")) ||
+                   span_ends(name, SPAN_LIT(".rst")) || span_ends(name, SPAN_LIT(".txt"));
+    name = dot > 0 ? span_first(name, (size_t)dot) : name;
+    if (!is_text || (folder.len && !span_is(folder, "docs") && !span_is(folder, "doc")))
+        return false;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (span_eq_nocase(name, span_str(names[i])))
+            return true;
+    return false;
+}
+
+/* In a folder of examples, or program text among the documentation. */
+static bool is_example(const struct index_chunk_view *c)
+{
+    static const char *const folders[] = {"example", "examples", "demo",     "demos",
+                                          "sample",  "samples",  "tutorial", "tutorials"};
+    struct span rest = c->path, part;
+    bool is_first = true;
+    while (span_next(&rest, '/', &part) && rest.len) {
+        for (size_t i = 0; i < ARRAY_LEN(folders); i++)
+            if (span_eq_nocase(part, span_str(folders[i])))
+                return true;
+        if (is_first && (span_is(part, "docs") || span_is(part, "doc")) &&
+            !span_is(c->language, "markdown") && !span_is(c->language, "rst") &&
+            !span_is(c->language, "text") && c->symbol.len)
+            return true;
+        is_first = false;
     }
     return false;
 }
@@ -68,12 +171,23 @@ static int compare_hits(const void *a, const void *b)
     return x->chunk < y->chunk ? -1 : x->chunk > y->chunk;
 }
 
-static void prefer_implementation(const struct index *ix, struct index_hit *hits, size_t count)
+static void prefer_implementation(const struct index *ix, struct span question,
+                                  struct index_hit *hits, size_t count)
 {
+    bool tests_wanted = is_about_tests(question), history_wanted = is_about_history(question),
+         examples_wanted = is_about_examples(question), use_wanted = is_about_use(question);
     struct index_chunk_view c;
     for (size_t i = 0; i < count; i++) {
-        if (index_chunk(ix, hits[i].chunk, &c) && c.is_test)
+        if (!index_chunk(ix, hits[i].chunk, &c))
+            continue;
+        if (c.is_test && !tests_wanted)
             hits[i].score *= TEST_FACTOR;
+        if (use_wanted && is_guide(c.path))
+            hits[i].score *= GUIDE_FACTOR;
+        if (is_example(&c) && !examples_wanted)
+            hits[i].score *= EXAMPLE_FACTOR;
+        if (!history_wanted && is_history(c.path))
+            hits[i].score *= HISTORY_FACTOR;
     }
     qsort(hits, count, sizeof *hits, compare_hits);
 }
@@ -228,12 +342,62 @@ static int take_near(struct picker *p, struct span question, struct span path,
     struct index_file_view f;
     if (path.len == 0 || !index_file_by_path(p->ix, path, &f))
         return 0;
+    unsigned usual = p->max_per_file;
+    p->max_per_file = usual > PER_ASKED_FILE ? usual : PER_ASKED_FILE;
     int n = index_search_file(p->ix, question, f.id, hits, HITS_MAX);
     for (int i = 0; i < n; i++)
         take_hit(p, hits[i]);
     for (uint32_t c = 0; n == 0 && c < f.chunk_count && c < NEAR_LEAD; c++)
         take_hit(p, (struct index_hit){f.first_chunk + c, 0});
+    p->max_per_file = usual;
     return n < 0 ? n : 0;
+}
+
+/* A path that the question names, as "src/loop.c" in "what does src/loop.c do?"; or empty. */
+static struct span path_in(const struct index *ix, struct span question)
+{
+    struct span rest = span_first(question, question.len < 4096 ? question.len : 4096), word;
+    struct index_file_view f;
+    while (span_next(&rest, ' ', &word)) {
+        while (word.len && strchr("`'\"(?!.,;:)", word.ptr[word.len - 1]))
+            word.len--;
+        while (word.len && strchr("`'\"(", word.ptr[0]))
+            word = span_skip(word, 1);
+        if (span_find_char(word, '.') > 0 && index_file_by_path(ix, word, &f))
+            return f.path;
+    }
+    return SPAN_NULL;
+}
+
+/* "What is this project?" */
+static bool asks_for_overview(struct span question)
+{
+    static const char *const asks[] = {"what is this",           "what's this",
+                                       "what does this project", "what does this repo",
+                                       "what does this program", "purpose of this",
+                                       "what is the project",    "overview of",
+                                       "summarize this",         "summarise this",
+                                       "about this project",     "about this repo"};
+    for (size_t i = 0; i < ARRAY_LEN(asks); i++)
+        if (span_find_nocase(span_first(question, question.len < 400 ? question.len : 400),
+                             span_str(asks[i])) >= 0)
+            return true;
+    return question.len < 400 && (span_find_nocase(question, SPAN_LIT("overview")) == 0);
+}
+
+/* How the README begins, as good as the best hit. */
+static void take_readme(struct picker *p, float score)
+{
+    static const char *const names[] = {"README.md", "README.rst", "README.txt",
+                                        "README",    "readme.md",  "docs/index.md"};
+    struct index_file_view f;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (!index_file_by_path(p->ix, span_str(names[i]), &f))
+            continue;
+        for (uint32_t c = 0; c < f.chunk_count && c < NEAR_LEAD + 1; c++)
+            take_hit(p, (struct index_hit){f.first_chunk + c, score});
+        return;
+    }
 }
 
 static int picker_init(struct picker *p, const struct index *ix, const struct retrieval_options *o,
@@ -285,12 +449,13 @@ int retrieval_search(const struct index *ix, struct span question,
     if (rc == 0 && !hits)
         rc = -ERR_NO_MEMORY;
     if (rc == 0)
-        rc = take_near(&p, question, o->near_path, hits);
+        rc = take_near(&p, question, o->near_path.len ? o->near_path : path_in(ix, question), hits);
     if (rc == 0)
-        rc = n = index_search(ix, question, hits, HITS_MAX);
+        rc = n = rank_hits(ix, question, hits, HITS_MAX);
     if (rc >= 0) {
-        if (!is_about_tests(question))
-            prefer_implementation(ix, hits, (size_t)n);
+        prefer_implementation(ix, question, hits, (size_t)n);
+        if (asks_for_overview(question))
+            take_readme(&p, n > 0 ? hits[0].score : 1);
         for (int i = 0; i < n; i++)
             take_hit(&p, hits[i]);
         if (found.count == 0)
