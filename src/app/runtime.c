@@ -17,6 +17,7 @@
 
 #define LOOPS_MAX 32
 #define EXPIRE_BATCH 1000
+#define BUSY_PATIENCE_MS 500
 #define STOP_SHARE_MS 1000 /* of the drain: for what does not end by itself */
 
 struct runtime {
@@ -58,10 +59,25 @@ static void raise_descriptor_limit(void)
     }
 }
 
-static int open_storage(struct runtime *r, struct err *err)
+/*
+ * A server that was killed may leave a child between fork and exec, which holds the directory for another moment: a restart
+ * must not fail for that. Commands have a loop of their own (client.c).
+ */
+static int open_store(struct runtime *r, const char *dir, bool serve, const char **ret_note,
+                      struct err *err)
+{
+    uint64_t until = clock_ms() + (serve ? BUSY_PATIENCE_MS : 0);
+    int result;
+    while ((result = store_open_sqlite(dir, &r->store, ret_note, err)) == -ERR_BUSY &&
+           clock_ms() < until)
+        clock_pause_ms(10);
+    return result;
+}
+
+static int open_storage(struct runtime *r, bool serve, struct err *err)
 {
     const char *dir = option_str(r->options, OPT_DATA), *note;
-    int result = store_open_sqlite(dir, &r->store, &note, err);
+    int result = open_store(r, dir, serve, &note, err);
     if (result < 0)
         return result;
     if (note)
@@ -185,7 +201,7 @@ int runtime_start(const struct runtime_options *o, struct runtime **ret, struct 
     struct runtime *r = mem_alloc(sizeof *r);
     r->options = o->options;
     raise_descriptor_limit();
-    int result = open_storage(r, err);
+    int result = open_storage(r, o->serve, err);
     if (result == 0)
         result = open_engine(r, o->serve, err);
     if (result == 0)

@@ -286,16 +286,23 @@ bool engine_wait_cancel(struct engine *e, struct index_waiter *w)
     return did;
 }
 
-/* Tells everyone who waits. Their tasks go to the fast lane; when that is full they run right here. */
+/* Nobody joins from here on: before the stream says that it is over, or whoever asks after that would get the old result. */
+static void detach(struct index_job *job)
+{
+    lock_enter(&job->engine->lock);
+    struct live_source *s = source_live(job->engine, job->source_id);
+    if (s && s->job == job)
+        s->job = NULL;
+    lock_leave(&job->engine->lock);
+}
+
+/* Tells everyone who waits; after detach. Their tasks go to the fast lane; when that is full they run right here. */
 static void release_waiters(struct index_job *job, int result, const struct err *why)
 {
     struct engine *e = job->engine;
     struct list refused;
     list_init(&refused);
     lock_enter(&e->lock);
-    struct live_source *s = source_live(e, job->source_id);
-    if (s && s->job == job)
-        s->job = NULL; /* nobody joins from here on */
     while (!list_is_empty(&job->waiters)) {
         struct index_waiter *w = container_of(job->waiters.next, struct index_waiter, link);
         if (!release(e, w, result, why))
@@ -404,6 +411,7 @@ static void run_job(struct work *work)
         say_failure(job, r, &err);
     }
     buf_done(&path);
+    detach(job);
     stream_close(s, r == 0 ? "stop" : r == -ERR_CANCELLED ? "cancelled" : "error", NULL);
     release_waiters(job, r, &err);
     job_free(job);
@@ -506,6 +514,7 @@ static int submit(struct index_job *job, struct index_waiter *waiter, struct str
     bool is_ours = !waiter || engine_wait_cancel(e, waiter);
     if (is_ours && ret_stream)
         stream_unref(take_ptr(*ret_stream));
+    detach(job);
     release_waiters(job, -ERR_LIMIT, &full); /* others may have joined meanwhile */
     job_drop(job, &full);
     return is_ours ? -ERR_LIMIT : 0; /* not ours: it was stopped, and has been submitted */

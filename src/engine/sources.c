@@ -312,10 +312,20 @@ static int resolve_path(struct engine *e, const struct engine_caller *who, const
         return r;
     }
     int r = store_source_find(e->options.store, who->tenant, real, &row, err);
+    if (r == -ERR_NOT_FOUND) {
+        lock_enter(&e->rows); /* of several who come at once, one makes it */
+        r = store_source_find(e->options.store, who->tenant, real, &row, err);
+        bool is_new = r == -ERR_NOT_FOUND;
+        if (is_new)
+            r = source_create(e, who, real, name, ret_id, err);
+        lock_leave(&e->rows);
+        if (is_new)
+            return r;
+    }
     if (r == 0)
         return take_found(e, who, &row, name, ret_id, err);
     store_source_done(&row);
-    return r == -ERR_NOT_FOUND ? source_create(e, who, real, name, ret_id, err) : r;
+    return r;
 }
 
 int source_resolve(struct engine *e, const struct engine_caller *who, struct span named,

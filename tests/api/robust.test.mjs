@@ -137,8 +137,25 @@ test("a search that waited gets its hits", async () => {
   const all = await Promise.all(
     Array.from({ length: 20 }, () => server.http("POST", "/v1/search", { json: { source: repo, query: "alpha decay" } })),
   );
-  for (const r of all) assert.equal(r.json.hits[0].path, "a.py");
+  for (const r of all) assert.equal(r.json.hits?.[0].path, "a.py", r.text);
+  assert.equal((await server.http("GET", "/v1/sources")).json.sources.length, 1, "one source, however many came at once");
   assert.equal((await server.stop()).code, 0);
+});
+
+test("whoever asks after a job's end gets a job of his own", async () => {
+  const repo = tempTree(TREE);
+  const server = await start({ args: ["--allow-path", repo] });
+  const ids = new Set();
+  for (let i = 0; i < 20; i++) {
+    const response = await server.stream("POST", "/v1/sources", {
+      json: { source: repo, force: true },
+      headers: { accept: "text/event-stream" },
+    });
+    ids.add(response.headers.get("x-stream-id"));
+    assert.match(await response.text(), /"reason":"stop"/);
+  }
+  assert.equal(ids.size, 20);
+  await server.stop();
 });
 
 test("SIGTERM while indexing, with clients that wait: over within the drain's time", async () => {
