@@ -255,17 +255,22 @@ void compose_lead(struct local *l, struct part *part)
         in.end_line = e.end_line;
     }
     struct part shown = {.in = &in};
+    bool is_first = support && support->passage == (uint32_t)(part - l->parts);
+    if (is_first) {
+        put_cited(l, support);
+        out_str(l->out, says_all && !e.start_line ? "" : " ");
+    }
     if (!says_all || e.start_line)
         out_template(l->out, says_all ? l->texts->lead_place : lead_template(l, part), &shown,
                      SPAN_NULL);
-    if (support) {
-        out_str(l->out, says_all && !e.start_line ? "" : " ");
-        put_cited(l, support);
-    }
     out_str(l->out, "\n\n");
-    if (e.start_line) {
+    if (e.start_line) { /* right below the citation it is from */
         out_excerpt(l->out, part, e);
         out_str(l->out, "\n");
+    }
+    if (support && !is_first) {
+        put_cited(l, support);
+        out_str(l->out, "\n\n");
     }
 }
 
@@ -377,14 +382,15 @@ bool compose_point(struct local *l, struct part *part, bool with_code)
     if (e.start_line) {
         if (has_name)
             put_name(l, part);
-        out_str(l->out, has_name ? ", " : "");
-        out_citation(l->out, part->in->path, e.start_line, e.end_line);
-        out_str(l->out, u && !is_shown ? ": " : ":");
         if (is_shown)
             use_unit(l, u); /* it can be read in what is shown */
-        else if (u)
+        else if (u) {
+            out_str(l->out, has_name ? ": " : "");
             put_cited(l, u);
-        out_str(l->out, "\n\n");
+        }
+        out_str(l->out, u && !is_shown ? "\n\n" : has_name ? ", " : "");
+        out_citation(l->out, part->in->path, e.start_line, e.end_line);
+        out_str(l->out, ":\n\n");
         out_excerpt(l->out, part, e);
     } else {
         has_name = has_name && is_about_symbol(l, part, u);
@@ -399,13 +405,14 @@ bool compose_point(struct local *l, struct part *part, bool with_code)
     return true;
 }
 
-/* Has a part before place `place` of the order, not used either, the same file? */
-static bool is_path_listed(const struct local *l, size_t place)
+/* Has a part before place `place` of the order, not used either, the same file (or the same symbol of it)? */
+static bool is_path_listed(const struct local *l, size_t place, bool whole_file)
 {
     const struct part *p = &l->parts[l->order[place]];
     for (size_t i = 0; i < place; i++) {
         const struct part *q = &l->parts[l->order[i]];
-        if (!q->is_used && span_eq(q->in->path, p->in->path))
+        if (!q->is_used && span_eq(q->in->path, p->in->path) &&
+            (whole_file || span_eq(q->in->symbol, p->in->symbol)))
             return true;
     }
     return false;
@@ -418,7 +425,7 @@ void compose_related(struct local *l, const char *title, size_t max, bool with_l
         struct part *p = &l->parts[l->order[i]];
         if (p->is_used || !is_part_safe(l, p))
             continue;
-        if (with_lines && !is_path_asked(l, p->in->path) && is_path_listed(l, i))
+        if (!is_path_asked(l, p->in->path) && is_path_listed(l, i, with_lines))
             continue;
         if (count++ == 0 && title) {
             out_str(l->out, "**");

@@ -172,7 +172,7 @@ static void score_part(struct local *l, struct part *p, float total)
         float s = weight_of(&l->words, l->units[p->first_unit + i].mask) / total;
         best = s > best ? s : best;
     }
-    float s = p->in->score + 0.05f * covered + 0.1f * best + 0.1f * named;
+    float s = p->in->score + 0.1f * covered + 0.1f * best + 0.1f * named;
     s += preference(l, p) + 0.1f * rest_of_file(l, p);
     if (is_asked_by_name(l, p))
         s += 0.5f;
