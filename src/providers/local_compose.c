@@ -194,8 +194,8 @@ static struct unit *first_sentence(struct local *l, const struct part *part)
 {
     for (size_t i = 0; i < part->unit_count; i++) {
         struct unit *u = &l->units[part->first_unit + i];
-        if (u->kind == UNIT_SENTENCE && !u->is_used && !u->is_boilerplate && u->text.len >= 30 &&
-            u->text.ptr[0] != '|' && compose_is_safe(l, u->text))
+        if (u->kind == UNIT_SENTENCE && !u->is_item && !u->is_used && !u->is_boilerplate &&
+            u->text.len >= 30 && u->text.ptr[0] != '|' && compose_is_safe(l, u->text))
             return u;
     }
     return NULL;
@@ -220,8 +220,8 @@ static bool put_prose(struct local *l, struct part *part)
     for (int more = 0; more < 2 && u + 1 < l->units + part->first_unit + part->unit_count; more++) {
         u++;
         bytes += u->text.len;
-        if (u->kind != UNIT_SENTENCE || (u->is_leading && !is_overview) || u->is_used ||
-            u->start_line > last_line + 2 || u->is_boilerplate || bytes > 420 ||
+        if (u->kind != UNIT_SENTENCE || (u->is_leading && (!is_overview || u->is_item)) ||
+            u->is_used || u->start_line > last_line + 2 || u->is_boilerplate || bytes > 420 ||
             !compose_is_safe(l, u->text) || u->text.ptr[0] == '|')
             break;
         out_str(l->out, " ");
