@@ -161,7 +161,8 @@ static bool is_boilerplate(struct span text)
     if (span_find(text, SPAN_LIT("```")) >= 0 || starts(text, "~~~") || starts(text, "|--") ||
         starts(text, "[![") || starts(text, "@") || span_find(text, SPAN_LIT("{%")) >= 0 ||
         span_find(text, SPAN_LIT("</")) >= 0 || span_find(text, SPAN_LIT("/>")) >= 0 ||
-        (links_in(text) > 2 && text.len < 80 * links_in(text)) || starts(text, "![") || starts(text, "<"))
+        (links_in(text) > 2 && text.len < 80 * links_in(text)) || starts(text, "![") ||
+        starts(text, "<"))
         return true;
     for (size_t i = 0; i < ARRAY_LEN(marks); i++)
         if (span_find_nocase(text, span_str(marks[i])) >= 0)

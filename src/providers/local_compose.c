@@ -248,6 +248,17 @@ void compose_lead(struct local *l, struct part *part)
     struct excerpt e = {0, 0};
     if (!part->is_prose)
         e = excerpt_choose(l, part, EXCERPT_LINES);
+    if (support && e.start_line && e.end_line - e.start_line < 2)
+        e.start_line = 0; /* a line or two say less than the sentence */
+    /* A list of places that may fit begins with one more of them, not with the code of one. */
+    const char *template = lead_template(l, part);
+    bool is_first = support && support->passage == (uint32_t)(part - l->parts);
+    bool is_one_of_many = l->words.kind == QUESTION_WHICH && is_first &&
+                          (template == l->texts->lead_closest || template == l->texts->lead_place);
+    if (is_one_of_many) {
+        says_all = true;
+        e.start_line = 0;
+    }
     /* What is shown is what is cited: one place a reader can go to, not three of one file. */
     struct chat_passage in = *part->in;
     if (e.start_line) {
@@ -255,14 +266,14 @@ void compose_lead(struct local *l, struct part *part)
         in.end_line = e.end_line;
     }
     struct part shown = {.in = &in};
-    bool is_first = support && support->passage == (uint32_t)(part - l->parts);
+    bool is_placed = says_all || (is_first && part->in->symbol.len && part->definition_line &&
+                                  !is_about_symbol(l, part, support));
     if (is_first) {
         put_cited(l, support);
         out_str(l->out, says_all && !e.start_line ? "" : " ");
     }
     if (!says_all || e.start_line)
-        out_template(l->out, says_all ? l->texts->lead_place : lead_template(l, part), &shown,
-                     SPAN_NULL);
+        out_template(l->out, is_placed ? l->texts->lead_place : template, &shown, SPAN_NULL);
     out_str(l->out, "\n\n");
     if (e.start_line) { /* right below the citation it is from */
         out_excerpt(l->out, part, e);

@@ -165,14 +165,14 @@ static void score_part(struct local *l, struct part *p, float total)
     float covered = 0, named = 0;
     if (total > 0) {
         covered = weight_of(&l->words, p->mask) / total;
-        named = weight_of(&l->words, p->symbol_mask | (p->path_mask & ~p->mask)) / total;
+        named = weight_of(&l->words, p->symbol_mask | p->path_mask) / total;
     }
     float best = 0; /* terms close together in one place say more than the same terms all over */
     for (size_t i = 0; i < p->unit_count && total > 0; i++) {
         float s = weight_of(&l->words, l->units[p->first_unit + i].mask) / total;
         best = s > best ? s : best;
     }
-    float s = p->in->score + 0.1f * covered + 0.1f * best + 0.1f * named;
+    float s = p->in->score + 0.1f * covered + 0.1f * best + 0.2f * named;
     s += preference(l, p) + 0.1f * rest_of_file(l, p);
     if (is_asked_by_name(l, p))
         s += 0.5f;

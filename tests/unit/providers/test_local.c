@@ -162,11 +162,13 @@ static void what_about_a_symbol_says_where_it_is_defined(void **state)
 static void how_explains_with_code_and_comment(void **state)
 {
     (void)state;
-    expect_answer("How does the client reuse a connection?",
-                  (const char *[]){"`src/net/client.c#L14-L19`:\n\n```c\nint client_send(",
-                                   "`client_send`: A connection is reused for as long as the peer keeps it open. "
-                                   "(`src/net/client.c#L12`)",
-                                   NULL});
+    expect_answer(
+        "How does the client reuse a connection?",
+        (const char *[]){
+            "`src/net/client.c#L14-L19`:\n\n```c\nint client_send(",
+            "`client_send`: A connection is reused for as long as the peer keeps it open. "
+            "(`src/net/client.c#L12`)",
+            NULL});
 }
 
 static void why_gives_the_reason_given(void **state)
