@@ -161,7 +161,8 @@ static bool is_boilerplate(struct span text)
     if (span_find(text, SPAN_LIT("```")) >= 0 || starts(text, "~~~") || starts(text, "|--") ||
         starts(text, "[![") || starts(text, "@") || span_find(text, SPAN_LIT("{%")) >= 0 ||
         span_find(text, SPAN_LIT("</")) >= 0 || span_find(text, SPAN_LIT("/>")) >= 0 ||
-        links_in(text) > 2 || starts(text, "![") || starts(text, "<"))
+        (links_in(text) > 2 && text.len < 80 * links_in(text)) || starts(text, "![") ||
+        starts(text, "<"))
         return true;
     for (size_t i = 0; i < ARRAY_LEN(marks); i++)
         if (span_find_nocase(text, span_str(marks[i])) >= 0)
@@ -246,12 +247,20 @@ static struct span without_rule(struct span s)
     return n > 3 ? span_trim(span_first(s, s.len - n)) : s;
 }
 
+static bool is_item(struct span t)
+{
+    return t.len && without_marker(t).len != t.len && t.ptr[0] != '>';
+}
+
 /* Sentences of a run of text whose lines are lines first.. of the passage. */
 static void add_sentences(struct cutter *c, enum unit_kind kind, struct span text, uint32_t first)
 {
     struct span rest = text, sentence;
-    bool is_leading = true;
+    bool is_list = is_item(span_trim(text));
+    bool is_leading = !(is_list && kind == UNIT_COMMENT);
+    struct local *l = c->l;
     while (!c->failed && sentence_next(&rest, &sentence)) {
+        size_t before = l->unit_count;
         uint32_t line = first + newlines(span_of(text.ptr, (size_t)(sentence.ptr - text.ptr)));
         uint32_t last = line + newlines(sentence);
         struct span shown = without_rule(without_tag(without_marker(sentence)));
@@ -268,6 +277,8 @@ static void add_sentences(struct cutter *c, enum unit_kind kind, struct span tex
             add_unit(c, kind, shown,
                      line + newlines(span_of(sentence.ptr, (size_t)(shown.ptr - sentence.ptr))),
                      last, is_leading);
+        if (l->unit_count > before)
+            l->units[before].is_item = is_list;
         is_leading = false;
     }
 }
@@ -293,11 +304,6 @@ static size_t heading_level(struct span line)
     while (n < line.len && line.ptr[n] == '#')
         n++;
     return n > 0 && n < 7 && n < line.len && line.ptr[n] == ' ' ? n : 0;
-}
-
-static bool is_item(struct span t)
-{
-    return t.len && without_marker(t).len != t.len && t.ptr[0] != '>';
 }
 
 /* "[name]: address", ":option: value", "\label": not for readers. */

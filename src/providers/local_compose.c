@@ -194,8 +194,8 @@ static struct unit *first_sentence(struct local *l, const struct part *part)
 {
     for (size_t i = 0; i < part->unit_count; i++) {
         struct unit *u = &l->units[part->first_unit + i];
-        if (u->kind == UNIT_SENTENCE && !u->is_used && !u->is_boilerplate && u->text.len >= 30 &&
-            u->text.ptr[0] != '|' && compose_is_safe(l, u->text))
+        if (u->kind == UNIT_SENTENCE && !u->is_item && !u->is_used && !u->is_boilerplate &&
+            u->text.len >= 30 && u->text.ptr[0] != '|' && compose_is_safe(l, u->text))
             return u;
     }
     return NULL;
@@ -220,8 +220,8 @@ static bool put_prose(struct local *l, struct part *part)
     for (int more = 0; more < 2 && u + 1 < l->units + part->first_unit + part->unit_count; more++) {
         u++;
         bytes += u->text.len;
-        if (u->kind != UNIT_SENTENCE || (u->is_leading && !is_overview) || u->is_used ||
-            u->start_line > last_line + 2 || u->is_boilerplate || bytes > 420 ||
+        if (u->kind != UNIT_SENTENCE || (u->is_leading && (!is_overview || u->is_item)) ||
+            u->is_used || u->start_line > last_line + 2 || u->is_boilerplate || bytes > 420 ||
             !compose_is_safe(l, u->text) || u->text.ptr[0] == '|')
             break;
         out_str(l->out, " ");
@@ -248,6 +248,17 @@ void compose_lead(struct local *l, struct part *part)
     struct excerpt e = {0, 0};
     if (!part->is_prose)
         e = excerpt_choose(l, part, EXCERPT_LINES);
+    if (support && e.start_line && e.end_line - e.start_line < 2)
+        e.start_line = 0; /* a line or two say less than the sentence */
+    /* A list of places that may fit begins with one more of them, not with the code of one. */
+    const char *template = lead_template(l, part);
+    bool is_first = support && support->passage == (uint32_t)(part - l->parts);
+    bool is_one_of_many = l->words.kind == QUESTION_WHICH && is_first &&
+                          (template == l->texts->lead_closest || template == l->texts->lead_place);
+    if (is_one_of_many) {
+        says_all = true;
+        e.start_line = 0;
+    }
     /* What is shown is what is cited: one place a reader can go to, not three of one file. */
     struct chat_passage in = *part->in;
     if (e.start_line) {
@@ -255,17 +266,22 @@ void compose_lead(struct local *l, struct part *part)
         in.end_line = e.end_line;
     }
     struct part shown = {.in = &in};
-    if (!says_all || e.start_line)
-        out_template(l->out, says_all ? l->texts->lead_place : lead_template(l, part), &shown,
-                     SPAN_NULL);
-    if (support) {
-        out_str(l->out, says_all && !e.start_line ? "" : " ");
+    bool is_placed = says_all || (is_first && part->in->symbol.len && part->definition_line &&
+                                  !is_about_symbol(l, part, support));
+    if (is_first) {
         put_cited(l, support);
+        out_str(l->out, says_all && !e.start_line ? "" : " ");
     }
+    if (!says_all || e.start_line)
+        out_template(l->out, is_placed ? l->texts->lead_place : template, &shown, SPAN_NULL);
     out_str(l->out, "\n\n");
-    if (e.start_line) {
+    if (e.start_line) { /* right below the citation it is from */
         out_excerpt(l->out, part, e);
         out_str(l->out, "\n");
+    }
+    if (support && !is_first) {
+        put_cited(l, support);
+        out_str(l->out, "\n\n");
     }
 }
 
@@ -377,14 +393,15 @@ bool compose_point(struct local *l, struct part *part, bool with_code)
     if (e.start_line) {
         if (has_name)
             put_name(l, part);
-        out_str(l->out, has_name ? ", " : "");
-        out_citation(l->out, part->in->path, e.start_line, e.end_line);
-        out_str(l->out, u && !is_shown ? ": " : ":");
         if (is_shown)
             use_unit(l, u); /* it can be read in what is shown */
-        else if (u)
+        else if (u) {
+            out_str(l->out, has_name ? ": " : "");
             put_cited(l, u);
-        out_str(l->out, "\n\n");
+        }
+        out_str(l->out, u && !is_shown ? "\n\n" : has_name ? ", " : "");
+        out_citation(l->out, part->in->path, e.start_line, e.end_line);
+        out_str(l->out, ":\n\n");
         out_excerpt(l->out, part, e);
     } else {
         has_name = has_name && is_about_symbol(l, part, u);
@@ -399,13 +416,14 @@ bool compose_point(struct local *l, struct part *part, bool with_code)
     return true;
 }
 
-/* Has a part before place `place` of the order, not used either, the same file? */
-static bool is_path_listed(const struct local *l, size_t place)
+/* Has a part before place `place` of the order, not used either, the same file (or the same symbol of it)? */
+static bool is_path_listed(const struct local *l, size_t place, bool whole_file)
 {
     const struct part *p = &l->parts[l->order[place]];
     for (size_t i = 0; i < place; i++) {
         const struct part *q = &l->parts[l->order[i]];
-        if (!q->is_used && span_eq(q->in->path, p->in->path))
+        if (!q->is_used && span_eq(q->in->path, p->in->path) &&
+            (whole_file || span_eq(q->in->symbol, p->in->symbol)))
             return true;
     }
     return false;
@@ -418,7 +436,7 @@ void compose_related(struct local *l, const char *title, size_t max, bool with_l
         struct part *p = &l->parts[l->order[i]];
         if (p->is_used || !is_part_safe(l, p))
             continue;
-        if (with_lines && !is_path_asked(l, p->in->path) && is_path_listed(l, i))
+        if (!is_path_asked(l, p->in->path) && is_path_listed(l, i, with_lines))
             continue;
         if (count++ == 0 && title) {
             out_str(l->out, "**");

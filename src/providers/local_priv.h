@@ -68,6 +68,7 @@ struct unit {
     uint64_t mask;      /* question terms in it */
     uint64_t near_mask; /* terms of the heading above it */
     float score;
+    bool is_item;        /* of a list */
     bool is_leading;     /* first sentence of its block */
     bool is_boilerplate; /* licence, badge, table rule */
     bool is_used;

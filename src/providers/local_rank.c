@@ -80,7 +80,7 @@ static float preference(const struct local *l, const struct part *p)
     case QUESTION_OVERVIEW:
         return (p->is_readme ? 0.8f : 0) + (is_code ? 0 : 0.2f);
     case QUESTION_WHY:
-        return is_code ? 0 : 0.25f;
+        return is_code ? 0 : 0.4f;
     case QUESTION_WHAT:
     case QUESTION_WHICH:
     case QUESTION_OTHER:
@@ -156,7 +156,7 @@ static float rest_of_file(const struct local *l, const struct part *p)
     float sum = 0;
     for (size_t i = 0; i < l->part_count; i++)
         if (&l->parts[i] != p && span_eq(l->parts[i].in->path, p->in->path))
-            sum += l->parts[i].in->score;
+            sum = l->parts[i].in->score > sum ? l->parts[i].in->score : sum;
     return sum < 2 ? sum : 2;
 }
 
@@ -165,14 +165,14 @@ static void score_part(struct local *l, struct part *p, float total)
     float covered = 0, named = 0;
     if (total > 0) {
         covered = weight_of(&l->words, p->mask) / total;
-        named = weight_of(&l->words, p->symbol_mask | (p->path_mask & ~p->mask)) / total;
+        named = weight_of(&l->words, p->symbol_mask | p->path_mask) / total;
     }
     float best = 0; /* terms close together in one place say more than the same terms all over */
     for (size_t i = 0; i < p->unit_count && total > 0; i++) {
         float s = weight_of(&l->words, l->units[p->first_unit + i].mask) / total;
         best = s > best ? s : best;
     }
-    float s = p->in->score + 0.05f * covered + 0.1f * best + 0.1f * named;
+    float s = p->in->score + 0.1f * covered + 0.1f * best + 0.2f * named;
     s += preference(l, p) + 0.1f * rest_of_file(l, p);
     if (is_asked_by_name(l, p))
         s += 0.5f;
@@ -233,6 +233,8 @@ struct unit *rank_best_unit(struct local *l, const struct part *part, unsigned k
     struct unit *best = NULL;
     for (size_t i = 0; i < part->unit_count; i++) {
         struct unit *u = &l->units[part->first_unit + i];
+        if (least > 0 && u->text.len && u->text.ptr[0] == '|')
+            continue; /* a row needs its table */
         if (u->is_used || u->is_boilerplate || !(kinds & (1u << u->kind)) ||
             !compose_is_safe(l, u->text))
             continue;

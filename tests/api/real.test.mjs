@@ -13,6 +13,10 @@ const QUESTIONS = {
     ["how are signals passed to the event loop through a pipe?", /^src\/unix\/signal\.c$/],
     ["where does Linux wait for events with epoll?", /^src\/unix\/(epoll|linux-core)\.c$/],
     ["how is a child process spawned on unix?", /^src\/unix\/process\.c$/],
+    ["How does uv_async_send wake up the loop?", /^src\/unix\/async\.c$/],
+    ["What does uv__stream_open in src/unix/stream.c do?", /^src\/unix\/stream\.c$/],
+    ["How do I build libuv with CMake?", /^README\.md$/],
+    ["What is this project?", /^README\.md$/],
   ],
   eslint: [
     ["where are eslint-disable comments applied to problems?", /^lib\/linter\/(apply-disable-directives|linter)\.js$/],
@@ -20,6 +24,9 @@ const QUESTIONS = {
     ["where are fixes applied to the source text?", /^lib\/linter\/source-code-fixer\.js$/],
     ["how does code path analysis fork the path at a loop?", /^lib\/linter\/code-path-analysis\/[\w-]+\.js$/],
     ["which rule reports variables that are never used?", /^lib\/rules\/no-unused-vars\.js$/],
+    ["Which rule forbids the use of eval?", /^lib\/rules\/no-eval\.js$/],
+    ["How is the time each rule takes measured?", /^lib\/linter\/timing\.js$/],
+    ["How does the stylish formatter print problems?", /^lib\/cli-engine\/formatters\/stylish\.js$/],
   ],
   django: [
     ["where is the CSRF token of a request checked?", /^django\/middleware\/csrf\.py$/],
@@ -27,6 +34,9 @@ const QUESTIONS = {
     ["how is a password hashed with PBKDF2?", /^django\/contrib\/auth\/hashers\.py$/],
     ["where are prefetch_related lookups carried out?", /^django\/db\/models\/query\.py$/],
     ["how does the URL resolver match a path to a view?", /^django\/urls\/resolvers\.py$/],
+    ["How are signals delivered to receivers?", /^django\/dispatch\/dispatcher\.py$/],
+    ["Where is clickjacking protection added to responses?", /^django\/middleware\/clickjacking\.py$/],
+    ["How does pagination compute the number of pages?", /^django\/core\/paginator\.py$/],
   ],
 };
 

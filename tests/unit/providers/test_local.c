@@ -123,7 +123,7 @@ static void where_names_the_definition_and_shows_what_decides(void **state)
     (void)state;
     expect_answer("Where is it decided whether a request is retried?",
                   (const char *[]){
-                      "`should_retry` in `src/net/retry.py#L37-L47` is where this happens.",
+                      "`should_retry` in `src/net/retry.py#L40-L47` is where this happens.",
                       "Decides whether a failed request is tried again. (`src/net/retry.py#L41`)",
                       "```python\ndef should_retry(response, attempt):\n",
                       "    return response.status in RETRY_STATUS\n```\n", NULL});
@@ -143,7 +143,7 @@ static void overview_is_the_readmes_first_prose(void **state)
     (void)state;
     expect_answer(
         "What is this project?",
-        (const char *[]){"Courier is a small HTTP client for flaky networks. (`README.md#L5`) It "
+        (const char *[]){"Courier is a small HTTP client for flaky networks. It "
                          "retries what can be "
                          "retried and gives up early on everything else. (`README.md#L5-L6`)",
                          NULL});
@@ -153,20 +153,22 @@ static void what_about_a_symbol_says_where_it_is_defined(void **state)
 {
     (void)state;
     expect_answer("What is client_send?",
-                  (const char *[]){"`client_send` is defined in `src/net/client.c#L10-L19`. Sends "
-                                   "a request and hands the answer "
-                                   "to the caller. (`src/net/client.c#L11`)",
-                                   "`src/net/client.c#L14-L19`:\n\n```c\nint client_send(", NULL});
+                  (const char *[]){"Sends a request and hands the answer to the caller. "
+                                   "(`src/net/client.c#L11`) `client_send` is defined in "
+                                   "`src/net/client.c#L14-L19`.\n\n```c\nint client_send(",
+                                   NULL});
 }
 
 static void how_explains_with_code_and_comment(void **state)
 {
     (void)state;
-    expect_answer("How does the client reuse a connection?",
-                  (const char *[]){"`client_send` in `src/net/client.c#L10-L19`.",
-                                   "A connection is reused for as long as the peer keeps it open. "
-                                   "(`src/net/client.c#L12`)",
-                                   NULL});
+    expect_answer(
+        "How does the client reuse a connection?",
+        (const char *[]){
+            "`src/net/client.c#L14-L19`:\n\n```c\nint client_send(",
+            "`client_send`: A connection is reused for as long as the peer keeps it open. "
+            "(`src/net/client.c#L12`)",
+            NULL});
 }
 
 static void why_gives_the_reason_given(void **state)
@@ -259,7 +261,7 @@ static void fixed_texts_follow_the_language_and_quotes_do_not(void **state)
     struct answer a = {0};
     struct chat_usage usage;
     assert_int_equal(answer_run(&a, &r, &usage, NULL), 0);
-    assert_true(has(&a, "`src/net/retry.py#L37-L47` の `should_retry`"));
+    assert_true(has(&a, "`src/net/retry.py#L40-L47` の `should_retry`"));
     assert_true(has(&a, "Decides whether a failed request is tried again."));
     assert_true(has(&a, "*言語モデルを使わずに、引用した行から抜き出した回答です。*"));
     sound(&r, &a);
@@ -447,7 +449,8 @@ static void answers_over_real_files_quote_and_cite_exactly(void **state)
             struct answer a = {0};
             struct chat_usage usage;
             assert_int_equal(answer_run(&a, &r, &usage, NULL), 0);
-            assert_true(count_of(buf_str(&a.text), "#L") >= 2);
+            /* one is enough: a place is cited once, where its lines are shown */
+            assert_true(count_of(buf_str(&a.text), "#L") >= 1);
             sound(&r, &a);
             buf_done(&a.text);
         }
