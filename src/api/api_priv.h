@@ -6,6 +6,8 @@
 struct api {
     struct api_options options;
     _Atomic bool draining;
+    char instance[9]; /* of this process, in front of request ids */
+    _Atomic uint64_t requests;
 };
 
 /* What a handler gets: the exchange and the piece of the path that matched {}, "" when the route has none. */
@@ -14,6 +16,7 @@ struct route_call {
     struct exchange *x;
     const struct http_request *request;
     struct span arg;
+    char request_id[32]; /* also in X-Request-Id and in the log */
 };
 typedef void (*route_handler)(const struct route_call *call);
 

@@ -240,6 +240,7 @@ void ws_chat(const struct route_call *call)
     stream_new_id(id);
     BUG_ON(!set_id(c, span_str(id)));
     exchange_header(call->x, "X-Stream-Id", span_str(id));
+    LOG_DEBUG("api", "socket opens", LOG_S("request", call->request_id), LOG_S("stream", id));
     c->ws = exchange_upgrade(call->x, c->is_native ? SUBPROTOCOL : NULL, LIMIT_WS_MESSAGE,
                              &callbacks, c);
     if (!c->ws)
@@ -305,7 +306,8 @@ static void http_ask(const struct route_call *call, struct chat_fields *f)
         reply_detail(call->x, overload ? 503 : 500, detail);
         return;
     }
-    LOG_INFO("api", "answer begins", LOG_S("stream", id), LOG_S("transport", "http"));
+    LOG_INFO("api", "answer begins", LOG_S("stream", id), LOG_S("request", call->request_id),
+             LOG_S("transport", "http"));
     struct chat_http *h = mem_alloc(sizeof *h);
     h->x = call->x;
     h->stream = s;

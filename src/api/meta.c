@@ -122,20 +122,40 @@ static void local_time(char *ret, size_t size)
     snprintf(ret + n, size - n, ".%06d", (int)(ms % 1000) * 1000);
 }
 
+static void put_part(struct json_writer *w, const char *name, bool is_up)
+{
+    jw_kstr(w, name, is_up ? "operational" : "unavailable");
+}
+
+/*
+ * The union of what the protocols answer here (design: paths that several seeds share). Parts that this server does not have are named as
+ * such: nothing depends on them.
+ */
 void get_health(const struct route_call *c)
 {
     char now[48];
     local_time(now, sizeof now);
+    bool can_write = hub_is_writable(engine_hub(c->api->options.engine));
     struct buf b = BUF_INIT(META_BODY_MAX);
     struct json_writer w = json_writer(&b);
     jw_obj(&w);
-    jw_kstr(&w, "status", "healthy");
+    jw_kstr(&w, "status", can_write ? "healthy" : "unhealthy");
     jw_kstr(&w, "timestamp", now);
     jw_kstr(&w, "service", "deepwiki-api");
     jw_kstr(&w, "version", HEADWATER_VERSION);
     jw_kint(&w, "uptime", (clock_wall_ms() - c->api->options.started_ms) / 1000);
+    jw_key(&w, "services");
+    jw_obj(&w);
+    put_part(&w, "event_log", can_write);
+    put_part(&w, "lexical_index", true);
+    put_part(&w, "llm_service", true);
+    jw_kstr(&w, "vector_db", "not_configured");
+    jw_kstr(&w, "embedding_service", "not_configured");
     jw_end_obj(&w);
-    reply_json(c->x, 200, &b);
+    jw_kstr(&w, "supabase", "disconnected");
+    jw_kstr(&w, "openai", "disconnected");
+    jw_end_obj(&w);
+    reply_json(c->x, can_write ? 200 : 503, &b);
 }
 
 void get_healthz(const struct route_call *c)

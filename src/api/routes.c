@@ -1,6 +1,7 @@
 /* The table of routes and its dispatch, with the answers that belong to no handler (deepwiki.md §1.0). */
 #include "api/api_priv.h"
 
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -112,11 +113,24 @@ static bool redirect_slash(struct exchange *x, const struct http_request *r)
     return false;
 }
 
+static void name_request(struct route_call *call)
+{
+    uint64_t n = atomic_fetch_add(&call->api->requests, 1) + 1;
+    snprintf(call->request_id, sizeof call->request_id, "%s-%llu", call->api->instance,
+             (unsigned long long)n);
+    exchange_header(call->x, "X-Request-Id", span_str(call->request_id));
+    LOG_DEBUG("api", "request", LOG_S("request", call->request_id),
+              LOG_S("method", http_method_name(call->request->method)),
+              LOG_SPAN("path", call->request->path),
+              LOG_S("peer", exchange_peer(call->x)->address));
+}
+
 static void on_request(void *ctx, struct exchange *x)
 {
     struct route_call call = {.api = ctx, .x = x, .request = exchange_request(x)};
     const struct http_request *r = call.request;
     unsigned others = 0;
+    name_request(&call);
     for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
         const struct route *route = &routes[i];
         if (!path_matches(route->path, r->path, &call.arg) ||
@@ -124,8 +138,6 @@ static void on_request(void *ctx, struct exchange *x)
             continue;
         if (r->wants_websocket ? route->methods == WEBSOCKET
                                : (route->methods & HTTP_BIT(r->method)) != 0) {
-            LOG_DEBUG("api", "request", LOG_S("method", http_method_name(r->method)),
-                      LOG_SPAN("path", r->path));
             route->handle(&call);
             return;
         }
@@ -148,6 +160,7 @@ struct api *api_new(const struct api_options *options)
 {
     struct api *a = mem_alloc(sizeof *a);
     a->options = *options;
+    random_id(a->instance, sizeof a->instance - 1);
     return a;
 }
 

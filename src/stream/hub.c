@@ -525,3 +525,8 @@ void hub_find(struct hub *h, struct loop *loop, const char *tenant, const char *
     f->work.msg.deliver = find_deliver;
     loop_post(loop, &f->work.msg);
 }
+
+bool hub_is_writable(struct hub *h)
+{
+    return !journal_has_failed(h->journal);
+}

@@ -63,6 +63,8 @@ int hub_open(const struct hub_options *options, struct store *store, struct work
  * outlive it, but only to be given up. Blocks.
  */
 void hub_close(struct hub *h);
+/* False while events cannot be made durable (disk full …): new answers are refused meanwhile. Thread: any. */
+bool hub_is_writable(struct hub *h);
 
 /* ---- producing ---- */
 

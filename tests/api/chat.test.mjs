@@ -230,6 +230,7 @@ test("small endpoints have the contract's shapes", async () => {
   const health = (await server.http("GET", "/health")).json;
   assert.equal(health.status, "healthy");
   assert.equal(health.service, "deepwiki-api");
+  assert.equal(health.services.event_log, "operational");
   assert.match(health.timestamp, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}$/);
   assert.deepEqual((await server.http("GET", "/auth/status")).json, { auth_required: false });
   const models = (await server.http("GET", "/models/config")).json;

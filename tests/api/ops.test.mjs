@@ -15,12 +15,14 @@ test("JSON log records carry the stream's id, and neither question nor answer", 
   ws.send({ repo_url: repo, messages: user("when does the zebra cross?") });
   const { text } = await ws.untilClose();
   assert.match(text, /dawn/);
+  const http = await server.http("POST", "/chat/completions/stream", { json: { repo_url: repo, messages: user("when does the zebra cross?") } });
   await server.stop();
   const raw = fs.readFileSync(log, "utf8");
   const records = raw.trimEnd().split("\n").map((line) => JSON.parse(line));
   const id = ws.headers["x-stream-id"];
   assert.ok(records.some((r) => r.msg === "answer begins" && r.stream === id));
   assert.ok(records.some((r) => r.msg === "answer ends" && r.stream === id && r.reason === "stop"));
+  assert.ok(records.some((r) => r.stream === http.headers.get("x-stream-id") && r.request === http.headers.get("x-request-id")));
   for (const r of records) assert.deepEqual(Object.keys(r).slice(0, 4), ["time", "level", "component", "msg"]);
   assert.doesNotMatch(raw, /when does the zebra|at dawn/);
 });
