@@ -61,10 +61,12 @@ static bool has_letter(struct span s)
 struct span question_subject(struct span question)
 {
     struct span s = span_trim(question), word;
-    bool is_question = false;
-    while ((word = first_word(s)).len && is_in(word, openers, ARRAY_LEN(openers)) &&
+    bool is_question = false, is_article = false; /* after an article comes what is asked about */
+    while (!is_article && (word = first_word(s)).len && is_in(word, openers, ARRAY_LEN(openers)) &&
            word.len < s.len && (s.ptr[word.len] == ' ' || s.ptr[word.len] == '\n')) {
         is_question |= asks(word);
+        is_article = span_eq_nocase(word, SPAN_LIT("the")) || span_eq_nocase(word, SPAN_LIT("a")) ||
+                     span_eq_nocase(word, SPAN_LIT("an"));
         s = span_trim(span_skip(s, word.len));
     }
     if (!is_question)
