@@ -107,8 +107,8 @@ struct search_request {
  * disk only.
  */
 int engine_search_json(struct engine *e, const struct engine_caller *who,
-                       const struct search_request *q, struct index_waiter *wait,
-                       struct buf *out, struct err *err) MUST_CHECK;
+                       const struct search_request *q, struct index_waiter *wait, struct buf *out,
+                       struct err *err) MUST_CHECK;
 
 /* ---- answers ---- */
 
