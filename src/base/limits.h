@@ -16,6 +16,12 @@
 #define LIMIT_HTTP_ANSWER_HEADERS (32u << 10) /* headers a handler adds */
 #define LIMIT_WRITE_TURN (1u << 20) /* bytes one connection may write before the others' turn */
 #define LIMIT_READ_TURN (64u << 10) /* bytes one connection may read before the others' turn */
+#define LIMIT_SSE_FIELD 1024        /* an event's name, its id; of a line: what is not its data */
+#define LIMIT_HTTP_CALLS_COUNT 4096 /* requests to upstreams under way on one loop */
+#define LIMIT_HTTP_POOL_COUNT 512   /* connections to upstreams a loop keeps open */
+#define LIMIT_HTTP_PENDING (64u << 10)       /* an upstream's bytes read and not yet handed over */
+#define LIMIT_HTTP_REDIRECT_BODY (64u << 10) /* read past to keep the connection; past it closed */
+#define LIMIT_HTTP_RETRY_AFTER_MS (INT64_C(30) * 24 * 3600 * 1000) /* later is taken as this */
 #define LIMIT_JSON_DEPTH 64
 #define LIMIT_CONNECTIONS_COUNT 19500  /* per process, below the descriptor limit */
 #define LIMIT_MESSAGES_COUNT 1000      /* messages in one chat request */
@@ -72,7 +78,8 @@
 #define TIMEOUT_WS_PONG_MS 20000   /* … and a pong within */
 #define TIMEOUT_WS_CLOSE_MS \
     2000 /* the peer's close frame after ours; also: a refused request's last bytes */
-#define TIMEOUT_WRITE_STALL_MS 60000 /* no byte accepted by the peer: cut off, it may resume */
-#define TIMEOUT_SYMBOLS_MS 30000     /* one run of the symbol program */
+#define TIMEOUT_WRITE_STALL_MS 60000  /* no byte accepted by the peer: cut off, it may resume */
+#define TIMEOUT_SYMBOLS_MS 30000      /* one run of the symbol program */
+#define TIMEOUT_HTTP_CONNECT_MS 10000 /* to an upstream: name, connection and TLS */
 #define TIMEOUT_DRAIN_MS 10000
 #define KEEPALIVE_SSE_MS 15000
