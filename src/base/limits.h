@@ -71,6 +71,7 @@
 #define LIMIT_ENDPOINTS_COUNT 1024           /* whose health is kept; more count as healthy */
 #define LIMIT_PROVIDER_KEYS_COUNT 32         /* endpoints of one provider: keys, base URLs */
 #define LIMIT_PROVIDERS_COUNT 64             /* in generator.json */
+#define LIMIT_MODEL_NAME 200                 /* with NUL */
 #define LIMIT_PROVIDER_MODELS_COUNT 1024     /* of one provider */
 #define LIMIT_PRICES_COUNT 8192              /* in model_pricing.json */
 #define LIMIT_PROVIDER_CONFIG (1u << 20)     /* bytes of generator.json or model_pricing.json */

@@ -6,6 +6,7 @@
  * Secrets stay in this object and in request headers; registry_json never shows them. Thread: any.
  */
 #include "base/json.h"
+#include "base/limits.h"
 #include "providers/wire.h"
 
 #define PROVIDER_LOCAL "local"
@@ -15,8 +16,9 @@ struct registry;
 /* One way to reach a provider's model: several mean failover, in order. */
 struct provider_endpoint {
     const struct wire_format *format;
-    struct wire_target target; /* strings owned by the registry; model and params are filled per request */
-    const char *label;         /* for logs: "openai", "azure#2"; no secret */
+    struct wire_target
+        target;        /* strings owned by the registry; model and params are filled per request */
+    const char *label; /* for logs: "openai", "azure#2"; no secret */
 };
 
 struct provider_price {
@@ -25,8 +27,9 @@ struct provider_price {
 };
 
 struct provider_model {
-    const char *id;
-    const char *params_json; /* or NULL */
+    char id[LIMIT_MODEL_NAME]; /* as sent */
+    const char *params_json;   /* owned by the registry; or NULL */
+    const char *deployment;    /* azure, where configured apart from the id; or NULL */
     size_t context_tokens, max_output_tokens;
     struct provider_price price;
 };
@@ -39,16 +42,24 @@ struct registry_options {
     const char *default_model;
 };
 /* A bad configuration file is an error that names file and place. Blocks (reads files). */
-int registry_new(const struct registry_options *options, struct registry **ret, struct err *err) MUST_CHECK;
+int registry_new(const struct registry_options *options, struct registry **ret,
+                 struct err *err) MUST_CHECK;
 void registry_free(struct registry *r); /* wipes secrets */
 
 /*
+ * Endpoints: of a list in a key variable ("k1,k2") or a base URL variable one each, paired where both are lists. Azure's further
+ * endpoints (AZURE_HA_CONFIG, AZURE_EMBEDDING_HA, AZURE_HA_ENDPOINTS, AZURE_HA_ENDPOINT_1 …: the first form that is set) follow AZURE_OPENAI_*.
+ * Default provider: the option, else DEEPWIKI_CHAT_PROVIDER, else generator.json's when it can be used, else the first that is
+ * configured (key, or OLLAMA_HOST, or OPENAI_COMPATIBLE_BASE_URL), else local.
+ *
  * Resolves what a request asks for. provider/model empty = defaults. *ret_model is never without an id (an unknown model gets the default
- * model's parameters under the requested name). 0; -ERR_NOT_FOUND with the protocol's text "Configuration for provider 'x' not found";
+ * model's parameters under the requested name; context_tokens 0 = not said by the configuration, see model_limits.h). local has
+ * no endpoints. 0; -ERR_INVALID (a model's name of LIMIT_MODEL_NAME bytes or more); -ERR_NOT_FOUND with the protocol's text "Configuration for provider 'x' not found";
  * -ERR_UNAVAILABLE with "Environment variable OPENAI_API_KEY must be set" (deepwiki.md §2.2).
  */
-int registry_resolve(const struct registry *r, struct span provider, struct span model, const char **ret_provider,
-                     struct provider_model *ret_model, const struct provider_endpoint **ret_endpoints, size_t *ret_count,
+int registry_resolve(const struct registry *r, struct span provider, struct span model,
+                     const char **ret_provider, struct provider_model *ret_model,
+                     const struct provider_endpoint **ret_endpoints, size_t *ret_count,
                      struct err *err) MUST_CHECK;
 /* The whole answer of /models/config (deepwiki.md §1.2): local first; default_model first within a provider; only providers that can be used carry models a user may pick. */
 void registry_models_json(const struct registry *r, struct buf *out);

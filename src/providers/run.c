@@ -113,7 +113,7 @@ static void run_release(struct run *r)
     buf_done(&r->now.refusal);
     buf_done(&r->held);
     mem_free(r->provider);
-    mem_free(r->model_id);
+    mem_free(r->deployment);
     mem_free(r->params);
     mem_free(r->prompt);
     mem_free(r->tried);
@@ -406,16 +406,17 @@ static bool copy_request(struct run *r, const struct run_request *q)
 {
     r->model = q->model;
     r->provider = mem_try_strndup(q->provider, strlen(q->provider));
-    r->model_id = mem_try_strndup(q->model.id, strlen(q->model.id));
     r->prompt = mem_try_strndup(q->prompt.len ? q->prompt.ptr : "", q->prompt.len);
     r->prompt_len = q->prompt.len;
     r->tried = mem_try_array(q->endpoint_count, sizeof *r->tried);
     if (q->model.params_json)
         r->params = mem_try_strndup(q->model.params_json, strlen(q->model.params_json));
-    r->model.id = r->model_id;
+    if (q->model.deployment)
+        r->deployment = mem_try_strndup(q->model.deployment, strlen(q->model.deployment));
     r->model.params_json = r->params;
-    return r->provider && r->model_id && r->prompt && r->tried &&
-           (r->params || !q->model.params_json);
+    r->model.deployment = r->deployment;
+    return r->provider && r->prompt && r->tried && (r->params || !q->model.params_json) &&
+           (r->deployment || !q->model.deployment);
 }
 
 int run_start(struct runner *runner, struct http_client *http, const struct run_request *q,

@@ -287,6 +287,8 @@ static int build_and_send(struct run *r, struct err *err)
     struct wire_target target = e->target;
     target.model = r->model.id;
     target.params_json = r->model.params_json;
+    if (r->model.deployment)
+        target.deployment = r->model.deployment;
     target.wall_ms = r->runner->sources.wall_ms(r->runner->sources.ctx);
     if (e->format->reader_new(&r->now.reader) < 0)
         return err_set(err, ERR_NO_MEMORY, "not enough memory to ask %s", e->label);

@@ -48,7 +48,7 @@ struct run {
     struct loop *loop;
     const struct run_callbacks *callbacks;
     void *ctx;
-    char *provider, *model_id, *params;        /* owned */
+    char *provider, *params, *deployment;      /* owned */
     struct provider_model model;               /* strings are the copies above */
     const struct provider_endpoint *endpoints; /* borrowed */
     size_t endpoint_count;
