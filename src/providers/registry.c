@@ -1,6 +1,7 @@
 #include "providers/registry_priv.h"
 
 #include "base/mem.h"
+#include "providers/model_limits.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -253,6 +254,11 @@ static int fill_model(const struct registry *r, const struct reg_provider *p, st
         ret->context_tokens = m->context_tokens;
         ret->max_output_tokens = m->max_output_tokens;
     }
+    struct model_limits limits = model_limits_find(NULL, span_str(ret->id));
+    if (!ret->context_tokens)
+        ret->context_tokens = limits.context_tokens;
+    if (!ret->max_output_tokens)
+        ret->max_output_tokens = limits.output_tokens;
     ret->price = price_of(r, p, ret->id);
     return 0;
 }

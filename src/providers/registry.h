@@ -53,7 +53,7 @@ void registry_free(struct registry *r); /* wipes secrets */
  * configured (key, or OLLAMA_HOST, or OPENAI_COMPATIBLE_BASE_URL), else local.
  *
  * Resolves what a request asks for. provider/model empty = defaults. *ret_model is never without an id (an unknown model gets the default
- * model's parameters under the requested name; context_tokens 0 = not said by the configuration, see model_limits.h). local has
+ * model's parameters under the requested name; limits as configured, else model_limits.h). local has
  * no endpoints. 0; -ERR_INVALID (a model's name of LIMIT_MODEL_NAME bytes or more); -ERR_NOT_FOUND with the protocol's text "Configuration for provider 'x' not found";
  * -ERR_UNAVAILABLE with "Environment variable OPENAI_API_KEY must be set" (deepwiki.md §2.2).
  */

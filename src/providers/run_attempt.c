@@ -12,35 +12,6 @@ static const struct provider_endpoint *endpoint_of(const struct run *r)
     return &r->endpoints[r->now.endpoint];
 }
 
-/* Overwrites every occurrence of a secret. Short values are no secrets and would garble the text. */
-static void hide(char *text, const char *secret)
-{
-    size_t len = secret ? strlen(secret) : 0;
-    if (len < 4)
-        return;
-    for (char *at = text; (at = strstr(at, secret)); at += len)
-        memset(at, '*', len);
-}
-
-static void hide_secrets(char *text, const struct wire_target *t)
-{
-    hide(text, t->api_key);
-    hide(text, t->secret_access_key);
-    hide(text, t->access_key_id);
-    hide(text, t->session_token);
-    struct span rest = span_str(t->extra_headers), line;
-    while (span_next(&rest, '\n', &line)) {
-        ptrdiff_t colon = span_find_char(line, ':');
-        char value[512];
-        struct span v = span_trim(span_skip(line, colon < 0 ? line.len : (size_t)colon + 1));
-        if (v.len >= sizeof value)
-            v.len = sizeof value - 1;
-        memcpy(value, v.len ? v.ptr : "", v.len);
-        value[v.len] = '\0';
-        hide(text, value);
-    }
-}
-
 void attempt_fail(struct run *r, int code, enum wire_error_class error_class, bool is_again,
                   const char *message)
 {
@@ -55,7 +26,7 @@ void attempt_fail(struct run *r, int code, enum wire_error_class error_class, bo
                                   .retry_after_ms = -1};
     char clean[sizeof a->failure.message];
     snprintf(clean, sizeof clean, "%s", message);
-    hide_secrets(clean, &endpoint_of(r)->target);
+    wire_mask_target(clean, &endpoint_of(r)->target);
     memcpy(a->failure.message, clean, sizeof clean);
     run_tick_later(r);
 }

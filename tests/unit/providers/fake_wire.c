@@ -116,13 +116,3 @@ static enum wire_error_class classify(int status, struct span body, char *ret_me
 
 const struct wire_format fake_wire = {"fake", build,       reader_new, feed,
                                       finish, reader_free, classify};
-
-void wire_request_done(struct wire_request *r)
-{
-    for (size_t i = 0; r->headers && r->headers[i]; i++)
-        mem_free(r->headers[i]);
-    mem_free(r->headers);
-    mem_free(r->url);
-    mem_free(r->body);
-    *r = (struct wire_request){0};
-}
