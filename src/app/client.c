@@ -6,9 +6,10 @@
 
 #include "app/options.h"
 #include "app/runtime.h"
-#include "app/sse_read.h"
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/mem.h"
+#include "net/sse.h"
 
 #include <curl/curl.h>
 #include <signal.h>
@@ -19,6 +20,7 @@
 #include <unistd.h>
 
 #define BUSY_PAUSE_MS 20
+#define CLIENT_EVENT_MAX (LIMIT_STREAM_EVENT + (64u << 10)) /* one event of our server's streams */
 
 struct client {
     CURLM *multi;            /* owned */
@@ -52,7 +54,7 @@ struct follow {
     client_event_handler *handler;
     void *ctx;
     struct client_end *end;
-    struct sse_read sse;
+    struct sse_reader sse;
     uint64_t last_id;
     bool is_done, progressed, stop_sent;
     int handler_result;
@@ -226,7 +228,7 @@ static size_t on_body(char *ptr, size_t size, size_t count, void *ctx)
     long status = 0;
     curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
     if (t->follow && t->is_event_stream && status < 300) {
-        int r = sse_read_feed(&t->follow->sse, bytes, on_sse, t->follow);
+        int r = sse_feed(&t->follow->sse, bytes, on_sse, t->follow);
         t->handler_result = r;
         return r < 0 || t->follow->is_done ? 0 : bytes.len; /* 0 ends the transfer */
     }
@@ -433,15 +435,15 @@ static int on_sse(void *ctx, const struct sse_event *e)
         return 0; /* an event of a later version: not ours to understand */
     }
     int r = 0;
-    if (span_is(e->type, "error")) {
+    if (span_is(e->event, "error")) {
         take_error(f, data);
-    } else if (span_is(e->type, "done")) {
+    } else if (span_is(e->event, "done")) {
         f->is_done = true;
         copy_text(f->end->reason, sizeof f->end->reason, json_str(data, "reason", ""));
         copy_text(f->end->provider, sizeof f->end->provider, json_str(data, "provider", ""));
         copy_text(f->end->model, sizeof f->end->model, json_str(data, "model", ""));
     } else {
-        r = f->handler(f->ctx, &(struct client_event){e->type, data});
+        r = f->handler(f->ctx, &(struct client_event){e->event, data});
     }
     json_decref(data);
     f->handler_result = r;
@@ -494,7 +496,8 @@ static int judge_connection(struct follow *f, struct transfer *t)
         return f->handler_result;
     if (t->handler_result < 0)
         return err_set(f->err, (enum err_code) - t->handler_result,
-                       "%s: an event of the server is larger than %u bytes", f->what, SSE_READ_MAX);
+                       "%s: an event of the server is larger than %u bytes", f->what,
+                       CLIENT_EVENT_MAX);
     bool is_passing =
         status == 0 || status == 429 || status == 502 || status == 503 || status == 504;
     bool has_begun = f->end->stream_id[0];
@@ -515,7 +518,7 @@ static int judge_connection(struct follow *f, struct transfer *t)
 /* Sleeps, unless SIGINT comes twice. */
 static int back_off(struct follow *f, unsigned tries)
 {
-    uint64_t ms = f->sse.retry_ms ? f->sse.retry_ms : CLIENT_BACKOFF_FIRST_MS;
+    uint64_t ms = f->sse.retry_ms > 0 ? (uint64_t)f->sse.retry_ms : CLIENT_BACKOFF_FIRST_MS;
     for (unsigned i = 1; i < tries && ms < CLIENT_BACKOFF_MAX_MS; i++)
         ms *= 2;
     if (ms > CLIENT_BACKOFF_MAX_MS)
@@ -553,7 +556,7 @@ static int follow_run(struct follow *f, const char *path, struct span body, stru
             err_hint(f->err, "the answer goes on at the server as stream %s", f->end->stream_id);
             return r;
         }
-        sse_read_restart(&f->sse);
+        sse_restart(&f->sse);
         r = back_off(f, tries);
         if (r < 0)
             return r;
@@ -571,11 +574,11 @@ int client_stream(struct client *c, const char *what, const char *path, struct s
     struct follow f = {
         .client = c, .handler = handler, .ctx = ctx, .end = ret_end, .what = what, .err = err};
     struct transfer stop = {0};
-    sse_read_init(&f.sse);
+    sse_init(&f.sse, CLIENT_EVENT_MAX);
     int r = follow_run(&f, path, body, &stop);
     if (f.stop_sent)
         transfer_done(&stop);
-    sse_read_done(&f.sse);
+    sse_done(&f.sse);
     if (r == -ERR_CANCELLED)
         return err_set(err, ERR_CANCELLED, "%s: interrupted", what);
     return r < 0 ? r : f.failure;

@@ -16,6 +16,12 @@
 #define LIMIT_HTTP_ANSWER_HEADERS (32u << 10) /* headers a handler adds */
 #define LIMIT_WRITE_TURN (1u << 20) /* bytes one connection may write before the others' turn */
 #define LIMIT_READ_TURN (64u << 10) /* bytes one connection may read before the others' turn */
+#define LIMIT_SSE_FIELD 1024        /* an event's name, its id; of a line: what is not its data */
+#define LIMIT_HTTP_CALLS_COUNT 4096 /* requests to upstreams under way on one loop */
+#define LIMIT_HTTP_POOL_COUNT 512   /* connections to upstreams a loop keeps open */
+#define LIMIT_HTTP_PENDING (64u << 10)       /* an upstream's bytes read and not yet handed over */
+#define LIMIT_HTTP_REDIRECT_BODY (64u << 10) /* read past to keep the connection; past it closed */
+#define LIMIT_HTTP_RETRY_AFTER_MS (INT64_C(30) * 24 * 3600 * 1000) /* later is taken as this */
 #define LIMIT_JSON_DEPTH 64
 #define LIMIT_CONNECTIONS_COUNT 19500  /* per process, below the descriptor limit */
 #define LIMIT_MESSAGES_COUNT 1000      /* messages in one chat request */
@@ -62,6 +68,26 @@
 #define LIMIT_LOCAL_TERMS_COUNT 64    /* of the question; one bit each */
 #define LIMIT_LOCAL_UNITS_COUNT 20000 /* sentences and lines looked at */
 #define LIMIT_LOCAL_CITED_COUNT 4096  /* citations read from a research's history */
+#define LIMIT_ENDPOINTS_COUNT 1024           /* whose health is kept; more count as healthy */
+#define LIMIT_PROVIDER_KEYS_COUNT 32         /* endpoints of one provider: keys, base URLs */
+#define LIMIT_PROVIDERS_COUNT 64             /* in generator.json */
+#define LIMIT_MODEL_NAME 200                 /* with NUL */
+#define LIMIT_PROVIDER_MODELS_COUNT 1024     /* of one provider */
+#define LIMIT_PRICES_COUNT 8192              /* in model_pricing.json */
+#define LIMIT_PROVIDER_CONFIG (1u << 20)     /* bytes of generator.json or model_pricing.json */
+#define LIMIT_PROVIDER_VALUE (64u << 10)     /* a string of them after ${NAME} is replaced */
+#define LIMIT_PROVIDER_ERROR (64u << 10)     /* body of a refused request that is read */
+#define LIMIT_RUN_TEXT (8u << 20)            /* one answer of a model; past it the run ends as "length" */
+#define LIMIT_RUN_HELD (1u << 20)            /* text decoded but held back by a reader that is behind */
+#define LIMIT_WIRE_EVENT (4u << 20)     /* one event, line or message of a provider's stream */
+#define LIMIT_WIRE_ANSWER (16u << 20)   /* one answer's text */
+#define LIMIT_WIRE_REASONING (4u << 20) /* one answer's thinking; the rest is dropped */
+#define LIMIT_WIRE_HEADERS_COUNT 64     /* of a request, of a binary message */
+#define LIMIT_WIRE_HEADER (16u << 10)   /* one header of a request */
+#define LIMIT_WIRE_URL (8u << 10)
+#define LIMIT_WIRE_PARAMS (256u << 10)                      /* parameters of a model */
+#define LIMIT_WIRE_BODY (6u * LIMIT_PROMPT_BYTES + (1u << 20)) /* escapes can grow a prompt sixfold */
+#define LIMIT_WIRE_ERROR_BODY (64u << 10) /* of an error's body, read for its message */
 #define LIMIT_LOG_LINE (8u << 10)
 #define LIMIT_LOG_BACKLOG (1u << 20)
 
@@ -72,7 +98,8 @@
 #define TIMEOUT_WS_PONG_MS 20000   /* … and a pong within */
 #define TIMEOUT_WS_CLOSE_MS \
     2000 /* the peer's close frame after ours; also: a refused request's last bytes */
-#define TIMEOUT_WRITE_STALL_MS 60000 /* no byte accepted by the peer: cut off, it may resume */
-#define TIMEOUT_SYMBOLS_MS 30000     /* one run of the symbol program */
+#define TIMEOUT_WRITE_STALL_MS 60000  /* no byte accepted by the peer: cut off, it may resume */
+#define TIMEOUT_SYMBOLS_MS 30000      /* one run of the symbol program */
+#define TIMEOUT_HTTP_CONNECT_MS 10000 /* to an upstream: name, connection and TLS */
 #define TIMEOUT_DRAIN_MS 10000
 #define KEEPALIVE_SSE_MS 15000

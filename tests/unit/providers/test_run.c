@@ -1,0 +1,700 @@
+/*
+ * Promises of a run: every ending is told once, with the exact text, usage and words; retries and failover as run.h says;
+ * nothing doubled after a reset. The network and the wire format are fakes; the loop and its timers are real.
+ */
+#include "../cm.h"
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/mem.h"
+#include "fake_http.h"
+#include "fake_wire.h"
+#include "providers/breaker.h"
+#include "providers/run.h"
+#include "text/tokens.h"
+
+#include <pthread.h>
+#include <semaphore.h>
+
+#define PROMPT "Where is the parser of requests and what does it refuse?"
+#define PROMPT_TOKENS tokens_estimate(SPAN_LIT(PROMPT))
+
+struct bed {
+    struct loop *loop;
+    struct runner *runner;
+    struct fake_http http;
+    struct provider_endpoint endpoints[3];
+    _Atomic uint64_t clock_ms, random;
+};
+
+/* One run and all that it told. */
+struct told {
+    struct bed *bed;
+    struct run_request request;
+    struct http_client *client;
+    struct run *run;
+    struct loop_msg msg;
+    struct timer resume;
+    sem_t over;
+    struct buf text, notes, resets;
+    int start_result, ends, result;
+    enum wire_error_class error_class;
+    char message[500], finish[20];
+    struct chat_usage usage;
+    unsigned texts, cancel_at /* the nth text, 1… */, pause_at;
+    bool was_text_after_pause, is_paused;
+    bool cancel_at_start, cancel_in_reset;
+    uint64_t cancel_after_ms;
+    struct timer cancel;
+};
+
+static uint64_t bed_random(void *ctx)
+{
+    return ((struct bed *)ctx)->random;
+}
+static uint64_t bed_now(void *ctx)
+{
+    return ((struct bed *)ctx)->clock_ms;
+}
+
+static void bed_up(struct bed *b)
+{
+    struct err err;
+    *b = (struct bed){0};
+    assert_int_equal(loop_new("test", &b->loop, &err), 0);
+    assert_int_equal(loop_start(b->loop, &err), 0);
+    assert_int_equal(runner_new(NULL, &b->runner, &err), 0);
+    runner_set_sources(b->runner, &(struct runner_sources){bed_random, bed_now, NULL, b});
+    static const char *const labels[] = {"one", "two", "three"};
+    static const char *const urls[] = {"http://one", "http://two", "http://three"};
+    for (size_t i = 0; i < 3; i++)
+        b->endpoints[i] = (struct provider_endpoint){
+            .format = &fake_wire,
+            .label = labels[i],
+            .target = {.base_url = urls[i], .api_key = "sk-very-secret-key"}};
+}
+
+static void bed_down(struct bed *b)
+{
+    assert_int_equal(b->http.unexpected, 0);
+    loop_stop(b->loop);
+    loop_free(b->loop);
+    runner_free(b->runner);
+}
+
+static void on_resume(struct timer *t)
+{
+    struct told *o = container_of(t, struct told, resume);
+    o->is_paused = false;
+    run_resume(o->run);
+}
+
+static bool on_text(void *ctx, struct span text)
+{
+    struct told *o = ctx;
+    if (o->is_paused)
+        o->was_text_after_pause = true;
+    buf_put_span(&o->text, text);
+    o->texts++;
+    if (o->texts == o->cancel_at) {
+        run_cancel(o->run);
+        return true;
+    }
+    if (o->texts == o->pause_at) {
+        o->is_paused = true;
+        timer_set(o->bed->loop, &o->resume, 250, on_resume);
+        return false;
+    }
+    return true;
+}
+
+static void on_reset(void *ctx, const char *why)
+{
+    struct told *o = ctx;
+    buf_clear(&o->text);
+    buf_printf(&o->resets, "[%s]", why);
+    if (o->cancel_in_reset)
+        run_cancel(o->run);
+}
+
+static void on_note(void *ctx, const char *message)
+{
+    struct told *o = ctx;
+    buf_printf(&o->notes, "[%s]", message);
+}
+
+static void on_end(void *ctx, int result, enum wire_error_class error_class, const char *message,
+                   const struct chat_usage *usage)
+{
+    struct told *o = ctx;
+    o->ends++;
+    o->result = result;
+    o->error_class = error_class;
+    snprintf(o->message, sizeof o->message, "%s", message);
+    snprintf(o->finish, sizeof o->finish, "%s", usage->finish);
+    o->usage = *usage;
+    timer_clear(&o->cancel);
+    timer_clear(&o->resume);
+    sem_post(&o->over);
+}
+
+static const struct run_callbacks callbacks = {on_text, on_reset, on_note, on_end};
+
+static void on_cancel_due(struct timer *t)
+{
+    run_cancel(container_of(t, struct told, cancel)->run);
+}
+
+static void start_on_loop(struct loop_msg *m)
+{
+    struct told *o = container_of(m, struct told, msg);
+    struct err err;
+    o->start_result =
+        run_start(o->bed->runner, o->client, &o->request, &callbacks, o, &o->run, &err);
+    if (o->start_result < 0)
+        sem_post(&o->over);
+    else if (o->cancel_at_start)
+        run_cancel(o->run);
+    else if (o->cancel_after_ms)
+        timer_set(o->bed->loop, &o->cancel, o->cancel_after_ms, on_cancel_due);
+}
+
+static void settled(struct loop_msg *m)
+{
+    sem_post(&container_of(m, struct told, msg)->over);
+}
+
+/* Plays the scripts against a run over the first `endpoints` endpoints. */
+static void play(struct bed *b, struct told *o, size_t endpoints, const struct fake_script *scripts,
+                 size_t count)
+{
+    b->http.scripts = scripts;
+    b->http.count = count;
+    b->http.next = b->http.started = b->http.cancelled = 0;
+    o->bed = b;
+    o->client = fake_http_client(b->loop, &b->http);
+    o->request.provider = "fake";
+    o->request.model = (struct provider_model){
+        .id = "m", .price = {.input_per_million = 2, .output_per_million = 10, .is_known = true}};
+    o->request.endpoints = b->endpoints;
+    o->request.endpoint_count = endpoints;
+    o->request.prompt = SPAN_LIT(PROMPT);
+    o->text = o->notes = o->resets = BUF_INIT(100000);
+    sem_init(&o->over, 0, 0);
+    o->msg.deliver = start_on_loop;
+    loop_post(b->loop, &o->msg);
+    sem_wait(&o->over);
+    o->msg.deliver = settled; /* one turn later everything of the run is gone */
+    loop_post(b->loop, &o->msg);
+    sem_wait(&o->over);
+    fake_http_free(o->client);
+    if (o->start_result == 0)
+        assert_int_equal(o->ends, 1);
+}
+#define PLAY(b, o, endpoints, ...)                            \
+    do {                                                      \
+        static const struct fake_script s_[] = {__VA_ARGS__}; \
+        play(b, o, endpoints, s_, sizeof s_ / sizeof s_[0]);  \
+    } while (0)
+
+static void told_done(struct told *o)
+{
+    buf_done(&o->text);
+    buf_done(&o->notes);
+    buf_done(&o->resets);
+    sem_destroy(&o->over);
+}
+
+static void expect(const struct told *o, int result, const char *text, uint64_t prompt,
+                   uint64_t completion, bool is_estimate)
+{
+    assert_int_equal(o->result, result);
+    assert_string_equal(buf_str(&o->text), text);
+    assert_int_equal(o->usage.prompt_tokens, prompt);
+    assert_int_equal(o->usage.completion_tokens, completion);
+    assert_int_equal(o->usage.is_estimate, is_estimate);
+    double off = o->usage.cost - ((double)prompt * 2 + (double)completion * 10) / 1e6;
+    assert_true(off < 1e-12 && off > -1e-12);
+}
+
+#define GOOD_AT(h)                                                                      \
+    {                                                                                   \
+        .host = (h), .status = 200, .pieces = { "t:Hel\nt:lo\n", "u:7:2\nf:stop\n.\n" } \
+    }
+#define GOOD GOOD_AT(NULL)
+
+static void run_tells_text_usage_and_cost_once(void **state)
+{
+    (void)state;
+    struct bed b;
+    bed_up(&b);
+    struct told o = {0};
+    PLAY(&b, &o, 1, GOOD);
+    expect(&o, 0, "Hello", 7, 2, false);
+    assert_string_equal(o.finish, "stop");
+    assert_string_equal(b.http.urls[0], "http://one/m");
+    assert_int_equal(b.http.started, 1);
+    told_done(&o);
+    bed_down(&b);
+}
+
+static void run_estimates_what_the_provider_does_not_say(void **state)
+{
+    (void)state;
+    struct bed b;
+    bed_up(&b);
+    struct told o = {0};
+    PLAY(&b, &o, 1,
+         {.status = 200,
+          .pieces = {"r:thinking about it\nt:The par", "ser refuses tabs.\nf:length\n.\n"}});
+    expect(&o, 0, "The parser refuses tabs.", PROMPT_TOKENS,
+           tokens_estimate(SPAN_LIT("thinking about itThe parser refuses tabs.")), true);
+    assert_string_equal(o.finish, "length");
+    told_done(&o);
+    bed_down(&b);
+}
+
+static void run_retries_the_same_endpoint_with_jitter(void **state)
+{
+    (void)state;
+    struct bed b;
+    bed_up(&b);
+    b.random = 501 * 7 + 100; /* 100 of at most 500 ms; 3607 mod 1001 = 604 of at most 1000 */
+    struct told o = {0};
+    PLAY(&b, &o, 1, {.status = 503, .pieces = {"busy"}},
+         {.result = -ERR_UNAVAILABLE, .why = "refused"}, GOOD);
+    expect(&o, 0, "Hello", 7, 2, false);
+    assert_string_equal(buf_str(&o.notes), "[waiting 0.1 s: HTTP 503: busy; then trying again]"
+                                           "[waiting 0.6 s: refused; then trying again]");
+    told_done(&o);
+    bed_down(&b);
+}
+
+static void run_ends_after_its_attempts(void **state)
+{
+    (void)state;
+    struct bed b;
+    bed_up(&b);
+    struct told o = {0};
+    PLAY(&b, &o, 1, {.status = 500, .pieces = {"a"}}, {.status = 500, .pieces = {"b"}},
+         {.status = 500, .pieces = {"c"}}, {.status = 500, .pieces = {"d"}},
+         {.status = 500, .pieces = {"e"}}, GOOD);
+    expect(&o, -ERR_UPSTREAM, "", 0, 0, false);
+    assert_string_equal(o.message, "HTTP 500: e (after 5 attempts)");
+    assert_int_equal(o.error_class, WIRE_ERROR_OVERLOADED);
+    assert_string_equal(o.finish, "error");
+    assert_int_equal(b.http.started, RUN_ATTEMPTS_MAX);
+    told_done(&o);
+    bed_down(&b);
+}
+
+static void run_obeys_retry_after_when_it_fits(void **state)
+{
+    (void)state;
+    struct bed b;
+    bed_up(&b);
+    struct told o = {0};
+    uint64_t began = clock_ms();
+    PLAY(&b, &o, 1, {.status = 429, .retry_after_ms = 300, .pieces = {"slow down"}}, GOOD);
+    expect(&o, 0, "Hello", 7, 2, false);
+    assert_true(clock_ms() - began >= 300);
+    assert_string_equal(buf_str(&o.notes), "[waiting 0.3 s: the provider asked for it]");
+    told_done(&o);
+
+    b.clock_ms = 1000; /* past the cooling */
+    struct told p = {0};
+    PLAY(&b, &p, 1, {.status = 429, .retry_after_ms = 31000, .pieces = {"slow down"}}, GOOD);
+    expect(&p, -ERR_UPSTREAM, "", 0, 0, false);
+    assert_int_equal(p.error_class, WIRE_ERROR_RATE);
+    assert_string_equal(p.message, "HTTP 429: slow down; it asks to wait 31 s");
+    assert_int_equal(b.http.started, 1);
+    told_done(&p);
+
+    struct told q = {0}; /* another run knows it too */
+    PLAY(&b, &q, 1, GOOD);
+    assert_int_equal(b.http.started, 0);
+    assert_string_equal(q.message, "fake asks to wait 31 s before the next request");
+    told_done(&q);
+    bed_down(&b);
+}
+
+static void run_asks_the_next_endpoint_at_once(void **state)
+{
+    (void)state;
+    struct bed b;
+    bed_up(&b);
+    struct told o = {0};
+    uint64_t began = clock_ms();
+    PLAY(&b, &o, 3, {.host = "one", .status = 401, .pieces = {"wrong key sk-very-secret-key"}},
+         {.host = "two", .status = 429, .retry_after_ms = 9000}, GOOD_AT("three"));
+    expect(&o, 0, "Hello", 7, 2, false);
+    assert_true(clock_ms() - began < 1000);
+    assert_int_equal(o.notes.len + o.resets.len, 0);
+    told_done(&o);
+    bed_down(&b);
+}
+
+static void run_never_shows_a_secret(void **state)
+{
+    (void)state;
+    struct bed b;
+    bed_up(&b);
+    struct told o = {0};
+    PLAY(&b, &o, 1,
+         {.status = 401, .pieces = {"wrong key sk-very-secret-key, sk-very-secret-key"}});
+    expect(&o, -ERR_UPSTREAM, "", 0, 0, false);
+    assert_int_equal(o.error_class, WIRE_ERROR_AUTH);
+    assert_null(strstr(o.message, "secret"));
+    assert_true(strncmp(o.message, "HTTP 401: wrong key ***", 23) == 0);
+    assert_int_equal(b.http.started, 1); /* the same key again would be refused again */
+    told_done(&o);
+    bed_down(&b);
+}
+
+static void run_starts_anew_elsewhere_after_a_reset(void **state)
+{
+    (void)state;
+    struct bed b;
+    bed_up(&b);
+    struct told o = {0};
+    PLAY(&b, &o, 2, {.host = "one", .status = 200, .pieces = {"u:7:1\nt:Once upon\nt: a time\n"}},
+         GOOD_AT("two"));
+    expect(&o, 0, "Hello", 7 + 7, tokens_estimate(SPAN_LIT("Once upon a time")) + 2, true);
+    assert_string_equal(buf_str(&o.resets), "[the answer was cut off before its end]");
+    told_done(&o);
+    bed_down(&b);
+}
+
+static void run_keeps_the_text_when_no_endpoint_is_left(void **state)
+{
+    (void)state;
+    struct bed b;
+    bed_up(&b);
+    struct told o = {0};
+    PLAY(&b, &o, 1,
+         {.status = 200,
+          .pieces = {"t:Once upon\n"},
+          .result = -ERR_UPSTREAM,
+          .why = "reset by peer"},
+         GOOD);
+    expect(&o, -ERR_UPSTREAM, "Once upon", PROMPT_TOKENS, tokens_estimate(SPAN_LIT("Once upon")),
+           true);
+    assert_string_equal(o.message, "reset by peer");
+    assert_int_equal(o.resets.len, 0);
+    assert_int_equal(b.http.started, 1);
+    told_done(&o);
+    bed_down(&b);
+}
+
+static void run_reports_an_error_inside_the_stream(void **state)
+{
+    (void)state;
+    struct bed b;
+    bed_up(&b);
+    struct told o = {0};
+    PLAY(&b, &o, 1, {.status = 200, .pieces = {"t:Once\ne:3:overloaded\n"}, .stays_open = true});
+    expect(&o, -ERR_UPSTREAM, "Once", PROMPT_TOKENS, tokens_estimate(SPAN_LIT("Once")), true);
+    assert_string_equal(o.message, "overloaded");
+    assert_int_equal(o.error_class, WIRE_ERROR_OVERLOADED);
+    assert_int_equal(b.http.cancelled, 1);
+    told_done(&o);
+    bed_down(&b);
+}
+
+static void run_takes_garbage_for_a_failed_attempt(void **state)
+{
+    (void)state;
+    struct bed b;
+    bed_up(&b);
+    struct told o = {0};
+    PLAY(&b, &o, 1, {.status = 200, .pieces = {"<html>\n"}, .stays_open = true}, GOOD);
+    expect(&o, 0, "Hello", PROMPT_TOKENS + 7, 2, true);
+    assert_string_equal(buf_str(&o.notes),
+                        "[waiting 0.0 s: the provider sent something that is not an answer in its "
+                        "format; then trying again]");
+    told_done(&o);
+    bed_down(&b);
+}
+
+static void run_ends_at_once_when_the_prompt_is_too_long(void **state)
+{
+    (void)state;
+    struct bed b;
+    bed_up(&b);
+    struct told o = {0};
+    PLAY(&b, &o, 3, {.status = 400, .pieces = {"too long"}}, GOOD);
+    expect(&o, -ERR_UPSTREAM, "", 0, 0, false);
+    assert_int_equal(o.error_class, WIRE_ERROR_TOO_LONG);
+    assert_int_equal(b.http.started, 1);
+    told_done(&o);
+    bed_down(&b);
+}
+
+static void run_gives_up_waiting_for_the_first_token(void **state)
+{
+    (void)state;
+    struct bed b;
+    bed_up(&b);
+    struct told o = {.request.first_token_timeout_ms = 200};
+    PLAY(&b, &o, 2, {.host = "one", .status = 200, .stays_open = true}, GOOD_AT("two"));
+    expect(&o, 0, "Hello", PROMPT_TOKENS + 7, 2, true);
+    assert_int_equal(b.http.cancelled, 1);
+    assert_int_equal(o.resets.len, 0);
+    told_done(&o);
+    bed_down(&b);
+}
+
+static void run_ends_a_stream_that_stalls(void **state)
+{
+    (void)state;
+    struct bed b;
+    bed_up(&b);
+    struct told o = {.request.idle_timeout_ms = 200};
+    PLAY(&b, &o, 1, {.status = 200, .pieces = {"t:Once\n"}, .stays_open = true});
+    expect(&o, -ERR_TIMEOUT, "Once", PROMPT_TOKENS, tokens_estimate(SPAN_LIT("Once")), true);
+    assert_string_equal(o.message, "the provider stopped in the middle: nothing for 0.2 s");
+    assert_int_equal(b.http.cancelled, 1);
+    told_done(&o);
+    bed_down(&b);
+}
+
+static void run_holds_back_and_goes_on(void **state)
+{
+    (void)state;
+    struct bed b;
+    bed_up(&b);
+    /* The pause is longer than the idle time-out, which must not count it. */
+    struct told o = {.pause_at = 1, .request.idle_timeout_ms = 150};
+    PLAY(&b, &o, 1, {.status = 200, .pieces = {"t:a\nt:b\nt:c\n", "t:d\n", "t:e\nu:3:5\n.\n"}});
+    expect(&o, 0, "abcde", 3, 5, false);
+    assert_false(o.was_text_after_pause);
+    told_done(&o);
+    bed_down(&b);
+}
+
+static void run_tells_held_text_before_the_failure(void **state)
+{
+    (void)state;
+    struct bed b;
+    bed_up(&b);
+    struct told o = {.pause_at = 1};
+    PLAY(&b, &o, 1,
+         {.status = 200, .pieces = {"t:a\nt:b\n"}, .result = -ERR_UPSTREAM, .why = "cut"});
+    expect(&o, -ERR_UPSTREAM, "ab", PROMPT_TOKENS, tokens_estimate(SPAN_LIT("ab")), true);
+    assert_string_equal(o.message, "cut");
+    told_done(&o);
+    bed_down(&b);
+}
+
+static void run_cancel_closes_the_connection_and_counts(void **state)
+{
+    (void)state;
+    struct bed b;
+    bed_up(&b);
+    struct told o = {.cancel_at = 2};
+    PLAY(&b, &o, 2, {.status = 200, .pieces = {"t:Hel\nt:lo\nt: never\n"}, .stays_open = true});
+    expect(&o, -ERR_CANCELLED, "Hello", PROMPT_TOKENS, tokens_estimate(SPAN_LIT("Hello")), true);
+    assert_int_equal(b.http.cancelled, 1);
+    assert_string_equal(o.finish, "cancelled");
+    told_done(&o);
+
+    struct told before = {.cancel_at_start = true};
+    PLAY(&b, &before, 1, GOOD);
+    expect(&before, -ERR_CANCELLED, "", 0, 0, false);
+    assert_int_equal(b.http.started, 0);
+    told_done(&before);
+
+    struct told waiting = {.cancel_after_ms = 300};
+    b.random = 500;
+    PLAY(&b, &waiting, 1, {.status = 500, .pieces = {"x"}}, GOOD);
+    expect(&waiting, -ERR_CANCELLED, "", 0, 0, false);
+    assert_int_equal(b.http.started, 1);
+    told_done(&waiting);
+
+    struct told in_reset = {.cancel_in_reset = true};
+    PLAY(&b, &in_reset, 2, {.status = 200, .pieces = {"u:1:1\nt:a\n"}}, GOOD);
+    assert_int_equal(in_reset.result, -ERR_CANCELLED);
+    assert_int_equal(b.http.started, 1);
+    told_done(&in_reset);
+    bed_down(&b);
+}
+
+static void fail_three_times(struct bed *b)
+{
+    struct told o = {.request.retry_budget_ms = 1};
+    b->random = 0;
+    static const struct fake_script scripts[] = {{.status = 500, .pieces = {"a"}},
+                                                 {.status = 500, .pieces = {"b"}},
+                                                 {.status = 500, .pieces = {"c"}},
+                                                 {.status = 401, .pieces = {"d"}}};
+    play(b, &o, 1, scripts, 4);
+    assert_string_equal(o.message, "HTTP 401: d (after 4 attempts)");
+    told_done(&o);
+}
+
+static void breaker_opens_probes_and_closes(void **state)
+{
+    (void)state;
+    struct bed b;
+    bed_up(&b);
+    fail_three_times(&b);
+    struct told out = {0};
+    PLAY(&b, &out, 1, GOOD);
+    assert_int_equal(b.http.started, 0);
+    assert_int_equal(out.result, -ERR_UNAVAILABLE);
+    assert_string_equal(out.message,
+                        "fake is left out after repeated failures; it is tried again in 30 s");
+    told_done(&out);
+
+    struct told around = {0}; /* with another endpoint nobody notices */
+    PLAY(&b, &around, 2, GOOD_AT("two"));
+    expect(&around, 0, "Hello", 7, 2, false);
+    told_done(&around);
+
+    b.clock_ms = RUN_COOLDOWN_MS; /* the probe fails: out again, for as long */
+    struct told probe = {0};
+    PLAY(&b, &probe, 2, {.host = "one", .status = 500, .pieces = {"e"}}, GOOD_AT("two"));
+    expect(&probe, 0, "Hello", 7, 2, false);
+    told_done(&probe);
+    b.clock_ms += RUN_COOLDOWN_MS - 1;
+    struct told still = {0};
+    PLAY(&b, &still, 1, GOOD);
+    assert_int_equal(b.http.started, 0);
+    told_done(&still);
+
+    b.clock_ms++; /* cancelled: no verdict, so the next one probes */
+    struct told undecided = {.cancel_after_ms = 1};
+    PLAY(&b, &undecided, 1, {.status = 200, .stays_open = true});
+    assert_int_equal(b.http.started, 1);
+    told_done(&undecided);
+
+    for (int i = 0; i < 2; i++) {
+        struct told well = {0};
+        PLAY(&b, &well, 1, GOOD_AT("one"));
+        expect(&well, 0, "Hello", 7, 2, false);
+        told_done(&well);
+    }
+    bed_down(&b);
+}
+
+static void breaker_lets_one_run_probe(void **state)
+{
+    (void)state;
+    struct breaker *k;
+    uint64_t wait = 0;
+    int endpoint;
+    assert_int_equal(breaker_new(2, 100, &k), 0);
+    assert_int_equal(breaker_ask(k, &endpoint, false, 0, &wait), BREAKER_GO);
+    assert_false(breaker_failure(k, &endpoint, 0));
+    assert_true(breaker_failure(k, &endpoint, 0));
+    assert_int_equal(breaker_ask(k, &endpoint, false, 60, &wait), BREAKER_OUT);
+    assert_int_equal(wait, 40);
+    assert_int_equal(breaker_ask(k, &endpoint, true, 60, &wait), BREAKER_GO);
+    assert_int_equal(breaker_ask(k, &endpoint, false, 100, &wait), BREAKER_PROBE);
+    assert_int_equal(breaker_ask(k, &endpoint, false, 100, &wait), BREAKER_OUT);
+    assert_int_equal(wait, 0);
+    breaker_success(k, &endpoint);
+    assert_int_equal(breaker_ask(k, &endpoint, false, 100, &wait), BREAKER_GO);
+    breaker_cool(k, &endpoint, 150);
+    assert_int_equal(breaker_ask(k, &endpoint, true, 100, &wait), BREAKER_COOLING);
+    assert_int_equal(wait, 50);
+    breaker_free(k);
+}
+
+static void *hammer(void *arg)
+{
+    struct breaker *k = arg;
+    static const char endpoints[8];
+    uint64_t probes = 0, wait;
+    for (uint64_t i = 0; i < 4000; i++) {
+        const char *e = &endpoints[i % 8];
+        enum breaker_verdict v = breaker_ask(k, e, false, i, &wait);
+        if (v == BREAKER_PROBE)
+            probes++;
+        if (v == BREAKER_GO || v == BREAKER_PROBE)
+            IGNORE(breaker_failure(k, e, i)); /* whether it opened does not matter here */
+        if (i % 5 == 0)
+            breaker_success(k, e);
+    }
+    return (void *)(uintptr_t)probes;
+}
+
+static void breaker_is_shared_between_threads(void **state)
+{
+    (void)state;
+    struct breaker *k;
+    assert_int_equal(breaker_new(3, 10, &k), 0);
+    pthread_t t[4];
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&t[i], NULL, hammer, k), 0);
+    for (int i = 0; i < 4; i++)
+        pthread_join(t[i], NULL);
+    breaker_free(k);
+}
+
+static void run_survives_lack_of_memory(void **state)
+{
+    (void)state;
+    for (uint64_t nth = 1; nth < 60; nth++) {
+        struct bed b;
+        bed_up(&b);
+        struct told o = {.pause_at = 1};
+        fault_arm(FAULT_ALLOC, nth, 0);
+        PLAY(&b, &o, 1, {.status = 200, .pieces = {"t:a\nt:b\n", "u:3:5\n.\n"}});
+        bool was_hit = fault_seen(FAULT_ALLOC) >= nth;
+        fault_disarm();
+        assert_true(o.start_result == 0 || o.start_result == -ERR_NO_MEMORY);
+        told_done(&o);
+        b.http.unexpected = 0;
+        bed_down(&b);
+        if (!was_hit)
+            return;
+    }
+    fail_msg("the walk never came to its end");
+}
+
+static void run_without_endpoints_is_refused(void **state)
+{
+    (void)state;
+    struct bed b;
+    bed_up(&b);
+    struct told o = {0};
+    PLAY(&b, &o, 0, GOOD);
+    assert_int_equal(o.start_result, -ERR_INVALID);
+    told_done(&o);
+    b.http.is_refusing = true; /* a full client is no fault of the endpoint */
+    struct told p = {0};
+    PLAY(&b, &p, 1, GOOD);
+    assert_int_equal(p.result, -ERR_UNAVAILABLE);
+    assert_string_equal(p.message, "too many requests under way (after 5 attempts)");
+    told_done(&p);
+    bed_down(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(run_tells_text_usage_and_cost_once),
+        cmocka_unit_test(run_estimates_what_the_provider_does_not_say),
+        cmocka_unit_test(run_retries_the_same_endpoint_with_jitter),
+        cmocka_unit_test(run_ends_after_its_attempts),
+        cmocka_unit_test(run_obeys_retry_after_when_it_fits),
+        cmocka_unit_test(run_asks_the_next_endpoint_at_once),
+        cmocka_unit_test(run_never_shows_a_secret),
+        cmocka_unit_test(run_starts_anew_elsewhere_after_a_reset),
+        cmocka_unit_test(run_keeps_the_text_when_no_endpoint_is_left),
+        cmocka_unit_test(run_reports_an_error_inside_the_stream),
+        cmocka_unit_test(run_takes_garbage_for_a_failed_attempt),
+        cmocka_unit_test(run_ends_at_once_when_the_prompt_is_too_long),
+        cmocka_unit_test(run_gives_up_waiting_for_the_first_token),
+        cmocka_unit_test(run_ends_a_stream_that_stalls),
+        cmocka_unit_test(run_holds_back_and_goes_on),
+        cmocka_unit_test(run_tells_held_text_before_the_failure),
+        cmocka_unit_test(run_cancel_closes_the_connection_and_counts),
+        cmocka_unit_test(breaker_opens_probes_and_closes),
+        cmocka_unit_test(breaker_lets_one_run_probe),
+        cmocka_unit_test(breaker_is_shared_between_threads),
+        cmocka_unit_test(run_survives_lack_of_memory),
+        cmocka_unit_test(run_without_endpoints_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
