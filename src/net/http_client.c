@@ -107,13 +107,16 @@ static struct due call_due(const struct http_call *call)
 
 static void on_call_timer(struct timer *t);
 
+/*
+ * A timer that is set for sooner is left: it looks again when it fires. Setting it anew with every piece would also move an
+ * overdue one on to the next tick, again and again.
+ */
 static void call_arm(struct http_call *call)
 {
     struct due due = call_due(call);
     uint64_t now = loop_now_ms(call->client->loop);
-    if (due.at_ms == UINT64_MAX)
-        timer_clear(&call->timer);
-    else
+    bool is_set = call->timer.link.next;
+    if (due.at_ms != UINT64_MAX && !(is_set && call->timer.due_ms <= due.at_ms))
         timer_set(call->client->loop, &call->timer, due.at_ms > now ? due.at_ms - now : 0,
                   on_call_timer);
 }

@@ -584,19 +584,19 @@ static bool tell_first(struct got *g, struct span piece)
 
 static bool cancel_first(struct got *g, struct span piece)
 {
+    g->ended_ms = clock_ms();
     http_call_cancel(g->call);
     buf_put_span(&g->body, piece); /* still there to the end of the callback */
-    g->ended_ms = clock_ms();
     sem_post(&g->paused);
     return true;
 }
 
 static bool free_first(struct got *g, struct span piece)
 {
-    buf_put_span(&g->body, piece);
+    g->ended_ms = clock_ms();
     http_client_free(g->f->client);
     g->f->client = NULL;
-    g->ended_ms = clock_ms();
+    buf_put_span(&g->body, piece);
     sem_post(&g->paused);
     return true;
 }
