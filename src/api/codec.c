@@ -13,6 +13,12 @@ void deliver_error_text(struct span payload, struct buf *out)
     json_t *e = json_read(payload, NULL, NULL);
     const char *message = json_str(e, "message", "the answer failed"),
                *hint = json_str(e, "hint", "");
+    const char *text = json_str(e, "text", "");
+    if (text[0]) { /* the protocol's own words for this failure */
+        buf_puts(out, text);
+        json_decref(e);
+        return;
+    }
     bool preparing = strcmp(json_str(e, "phase", ""), "prepare") == 0;
     buf_puts(out, preparing ? "Error preparing retriever: " : "\nError: ");
     buf_puts(out, message);
@@ -29,6 +35,10 @@ static bool event_text(const struct stream_event *event, struct buf *error, stru
     if (event->type == STREAM_TOKEN) {
         *ret = event->payload;
         return event->payload.len > 0;
+    }
+    if (event->type == STREAM_RESET) { /* what was sent cannot be taken back: it is said instead */
+        *ret = SPAN_LIT("\n\n[The model's connection failed. The answer begins again:]\n\n");
+        return true;
     }
     if (event->type != STREAM_ERROR)
         return false;
@@ -133,7 +143,11 @@ static void gate(const struct stream_event *event, struct buf *out)
     if (event->type == STREAM_TOKEN || event->type == STREAM_DONE) {
         buf_putc(out, 'T');
     } else if (event->type == STREAM_ERROR) {
-        buf_putc(out, 'E');
+        /* A provider's failure is told in the text, after 200 (deepwiki.md §10 row 9). */
+        bool preparing = span_find(event->payload, SPAN_LIT("\"phase\":\"prepare\"")) >= 0;
+        buf_putc(out, preparing ? 'E' : 'T');
+        if (!preparing)
+            return;
         buf_put_span(out, event->payload);
     }
 }

@@ -7,6 +7,8 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "net/http_client.h"
+#include "providers/run.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -30,6 +32,9 @@ struct runtime {
     struct server *server;
     struct loop *loops[LOOPS_MAX];
     size_t loop_count;
+    struct registry *registry;
+    struct runner *runner;
+    struct engine_upstream upstreams[LOOPS_MAX];
     char *socket;
     char *journal_dir, *index_dir;
 };
@@ -120,10 +125,68 @@ static int open_engine(struct runtime *r, bool serve, struct err *err)
         .store = r->store,
         .hub = r->hub,
         .workers = r->workers,
+        .registry = r->registry,
+        .runner = r->runner,
+        .upstreams = r->upstreams,
+        .upstream_count = r->loop_count,
     };
     result = engine_new(&eo, &r->engine, err);
     mem_free(allow);
     return result;
+}
+
+static const char *environment(void *ctx, const char *name)
+{
+    const char *value = options_env(ctx, name);
+    return value && value[0] ? value : NULL;
+}
+
+static int open_providers(struct runtime *r, struct err *err)
+{
+    union { /* the callback's context is not const */
+        const struct options *in;
+        void *out;
+    } options = {.in = r->options};
+    struct registry_options ro = {
+        .env = environment,
+        .env_ctx = options.out,
+        .config_dir = environment(options.out, "DEEPWIKI_CONFIG_DIR"),
+        .default_provider = option_str(r->options, OPT_PROVIDER),
+        .default_model = option_str(r->options, OPT_MODEL),
+    };
+    int result = registry_new(&ro, &r->registry, err);
+    if (result == 0)
+        result = runner_new(r->registry, &r->runner, err);
+    for (size_t i = 0; result == 0 && i < r->loop_count; i++) {
+        struct http_client_options ho = {0};
+        r->upstreams[i].loop = r->loops[i];
+        result = http_client_new(r->loops[i], &ho, &r->upstreams[i].http, err);
+    }
+    return result;
+}
+
+struct close_client {
+    struct loop_msg msg;
+    struct http_client *http;
+};
+
+static void on_close_client(struct loop_msg *m)
+{
+    struct close_client *c = container_of(m, struct close_client, msg);
+    http_client_free(c->http);
+    mem_free(c);
+}
+
+/* A client belongs to its loop; a loop that never started delivers in loop_free. */
+static void close_clients(struct runtime *r)
+{
+    for (size_t i = 0; i < r->loop_count; i++) {
+        if (!r->upstreams[i].http)
+            continue;
+        struct close_client *c = mem_alloc(sizeof *c);
+        *c = (struct close_client){{NULL, on_close_client}, take_ptr(r->upstreams[i].http)};
+        loop_post(r->loops[i], &c->msg);
+    }
 }
 
 static int open_loops(struct runtime *r, bool serve, struct err *err)
@@ -203,9 +266,11 @@ int runtime_start(const struct runtime_options *o, struct runtime **ret, struct 
     raise_descriptor_limit();
     int result = open_storage(r, o->serve, err);
     if (result == 0)
-        result = open_engine(r, o->serve, err);
-    if (result == 0)
         result = open_loops(r, o->serve, err);
+    if (result == 0)
+        result = open_providers(r, err);
+    if (result == 0)
+        result = open_engine(r, o->serve, err);
     if (result == 0)
         result = open_server(r, o->serve, err);
     for (size_t i = 0; result == 0 && i < r->loop_count; i++)
@@ -239,11 +304,14 @@ void runtime_stop(struct runtime *r)
     if (r->hub)
         hub_close(r->hub);
     worker_pool_free(r->workers);
+    close_clients(r);
     for (size_t i = 0; i < r->loop_count; i++) {
         loop_stop(r->loops[i]);
         loop_free(r->loops[i]);
     }
     api_free(r->api);
+    runner_free(r->runner);
+    registry_free(r->registry);
     if (r->store)
         store_close(r->store); /* the data directory is free from here on: nothing of it is ours */
     mem_free(r->socket);

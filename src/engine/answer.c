@@ -8,11 +8,8 @@
  * state in which it waits, and then it holds no thread. Everything it says goes through its stream, which outlives
  * its readers. Between steps and between two pieces of text it looks at the stream's stop flag.
  */
+#include "engine/answer_priv.h"
 #include "engine/bench_source.h"
-#include "engine/cite.h"
-#include "engine/engine_priv.h"
-#include "engine/prompt.h"
-#include "engine/research.h"
 
 #include "base/bug.h"
 #include "base/clock.h"
@@ -25,7 +22,6 @@
 
 #include <stdio.h>
 
-#define PROMPT_TOKENS_MAX 24000
 #define PASSAGES_MAX 24
 #define PASSAGE_TOKENS_MAX 8000
 
@@ -39,8 +35,6 @@ static struct metric metrics[] = {
     [M_CITATIONS] = METRIC_COUNTER("headwater_citations_total", "citations checked and sent"),
 };
 
-enum answer_state { ANSWER_RESOLVE, ANSWER_INDEX, ANSWER_RETRIEVE, ANSWER_GENERATE, ANSWER_END };
-
 /* Row = from, bit = to. */
 static const unsigned allowed[] = {
     [ANSWER_RESOLVE] = 1u << ANSWER_INDEX | 1u << ANSWER_RETRIEVE | 1u << ANSWER_END,
@@ -48,26 +42,6 @@ static const unsigned allowed[] = {
     [ANSWER_RETRIEVE] = 1u << ANSWER_GENERATE | 1u << ANSWER_END,
     [ANSWER_GENERATE] = 1u << ANSWER_END,
     [ANSWER_END] = 0,
-};
-
-struct answer {
-    struct work work;
-    struct running running;
-    struct index_waiter waiter;
-    struct engine *engine;
-    enum answer_state state;
-    struct engine_caller who;
-    struct answer_request request; /* spans into request.keep, which we own */
-    struct chat_turn *messages;    /* owned copy of the array */
-    char language[16];
-    char source_id[STORE_ID_MAX], source_name[256], revision[65];
-    struct index *index; /* ref */
-    struct research research;
-    struct passages passages;
-    struct cite_scanner cites;
-    struct cite_sink cite_sink;
-    unsigned cited;
-    bool is_bench; /* made by bench_source instead */
 };
 
 static void run(struct work *work);
@@ -78,8 +52,11 @@ static void move(struct answer *a, enum answer_state to)
     a->state = to;
 }
 
-static void answer_free(struct answer *a)
+void answer_unref(struct answer *a)
 {
+    if (atomic_fetch_sub(&a->refs, 1) != 1)
+        return;
+    model_done(a);
     passages_done(&a->passages);
     research_done(&a->research);
     index_unref(a->index);
@@ -89,8 +66,8 @@ static void answer_free(struct answer *a)
 }
 
 /* The one way out: says how it ended, and is gone. `err` only for a failure. */
-static void end(struct answer *a, int result, const struct err *err, const char *phase,
-                const char *reason, const char *extra)
+void answer_end(struct answer *a, int result, const struct err *err, const char *phase,
+                const char *reason, const char *extra, const char *text)
 {
     struct engine *e = a->engine;
     struct stream *s = a->running.stream;
@@ -100,7 +77,7 @@ static void end(struct answer *a, int result, const struct err *err, const char 
     else if (result < 0)
         reason = "error";
     if (result < 0 && result != -ERR_CANCELLED)
-        emit_error(s, err, phase);
+        emit_error(s, err, phase, text);
     metric_add(&metrics[M_ANSWERS], 1);
     metric_add(&metrics[M_FAILED], result < 0 && result != -ERR_CANCELLED);
     metric_add(&metrics[M_CANCELLED], result == -ERR_CANCELLED);
@@ -108,12 +85,12 @@ static void end(struct answer *a, int result, const struct err *err, const char 
              LOG_S("why", result < 0 && err ? err->msg : ""));
     stream_close(s, reason, extra);
     running_leave(e, &a->running);
-    answer_free(a);
+    answer_unref(a);
 }
 
 /* ---- RESOLVE, INDEX ---- */
 
-static bool is_stopped(const struct answer *a)
+bool answer_is_stopped(const struct answer *a)
 {
     return atomic_load(stream_stop_flag(a->running.stream));
 }
@@ -121,7 +98,9 @@ static bool is_stopped(const struct answer *a)
 /* A stopped answer does not wait for the job, which goes on for whoever else wants it. */
 static void on_stop(struct engine *e, struct running *r)
 {
-    indexing_cut_wait(e, &container_of(r, struct answer, running)->waiter);
+    struct answer *a = container_of(r, struct answer, running);
+    indexing_cut_wait(e, &a->waiter);
+    model_stop(a);
 }
 
 static int wait_for_index(struct answer *a, struct err *err)
@@ -146,7 +125,7 @@ static void resolve(struct answer *a)
         r = source_resolve(a->engine, &a->who, a->request.source, SPAN_NULL, a->source_id, &err);
     if (r == 0)
         a->index = source_fresh_index(a->engine, a->source_id, stream_stop_flag(a->running.stream));
-    if (r == 0 && is_stopped(a))
+    if (r == 0 && answer_is_stopped(a))
         r = -ERR_CANCELLED;
     if (r == 0 && a->index) {
         retrieve(a);
@@ -155,13 +134,13 @@ static void resolve(struct answer *a)
     if (r == 0)
         r = wait_for_index(a, &err);
     if (r < 0)
-        end(a, r, &err, "prepare", "error", NULL);
+        answer_end(a, r, &err, "prepare", "error", NULL, NULL);
 }
 
 static void after_index(struct answer *a)
 {
-    if (is_stopped(a)) {
-        end(a, -ERR_CANCELLED, NULL, "prepare", "cancelled", NULL);
+    if (answer_is_stopped(a)) {
+        answer_end(a, -ERR_CANCELLED, NULL, "prepare", "cancelled", NULL, NULL);
         return;
     }
     struct err why = a->waiter.why;
@@ -175,7 +154,7 @@ static void after_index(struct answer *a)
             r = err_set(&why, ERR_UNAVAILABLE, "the index of this source cannot be opened");
             err_hint(&why, "the server's log says why; 'headwater index --force' builds it anew");
         }
-        end(a, r, &why, "prepare", "error", NULL);
+        answer_end(a, r, &why, "prepare", "error", NULL, NULL);
         return;
     }
     if (r < 0)
@@ -206,11 +185,11 @@ static void retrieve(struct answer *a)
         .token_budget = PASSAGE_TOKENS_MAX,
         .near_path = a->request.file_path,
     };
-    int r = is_stopped(a)
+    int r = answer_is_stopped(a)
                 ? -ERR_CANCELLED
                 : retrieval_search(a->index, a->research.question, &o, &a->passages, &err);
     if (r < 0) {
-        end(a, r, &err, "prepare", "error", NULL);
+        answer_end(a, r, &err, "prepare", "error", NULL, NULL);
         return;
     }
     generate(a);
@@ -222,7 +201,7 @@ static void retrieve(struct answer *a)
 static int on_delta(void *ctx, struct span text)
 {
     struct answer *a = ctx;
-    return is_stopped(a) ? -ERR_CANCELLED : cite_feed(&a->cites, text);
+    return answer_is_stopped(a) ? -ERR_CANCELLED : cite_feed(&a->cites, text);
 }
 
 static bool cited_file(void *ctx, struct span path, struct span *ret_text)
@@ -239,7 +218,10 @@ static bool cited_file(void *ctx, struct span path, struct span *ret_text)
 static int append(struct answer *a, enum stream_event_type type, struct span payload)
 {
     int r;
-    while ((r = stream_append(a->running.stream, type, payload)) == -ERR_LIMIT && !is_stopped(a))
+    if (a->endpoint_count)
+        return model_put(a, type, payload); /* on a loop: must not wait */
+    while ((r = stream_append(a->running.stream, type, payload)) == -ERR_LIMIT &&
+           !answer_is_stopped(a))
         clock_pause_ms(1);
     return r == -ERR_LIMIT ? -ERR_CANCELLED : r;
 }
@@ -270,7 +252,7 @@ static int on_text(void *ctx, struct span text)
     return append(ctx, STREAM_TOKEN, text);
 }
 
-static void emit_usage(struct answer *a, const struct chat_usage *u)
+void answer_emit_usage(struct answer *a, const struct chat_usage *u)
 {
     struct buf b = BUF_INIT(1024);
     struct json_writer w = json_writer(&b);
@@ -308,52 +290,68 @@ static struct chat_passage *chat_passages(const struct passages *from)
     return to;
 }
 
-/* Provider and everything it needs. `local` reads the passages; a model reads the prompt. */
-static int call_provider(struct answer *a, struct chat_usage *usage, struct err *err)
+int answer_prompt(struct answer *a, bool with_context, size_t token_budget,
+                  struct chat_passage **ret_passages, struct index_file_view *ret_file,
+                  struct prompt *ret, struct err *err)
 {
     struct chat_passage *passages = chat_passages(&a->passages);
     if (!passages)
         return err_set(err, ERR_NO_MEMORY, "out of memory");
-    struct index_file_view file = {0};
-    struct prompt prompt;
+    *ret_file = (struct index_file_view){0};
     if (a->request.file_path.len)
         (void)index_file_by_path(a->index, a->request.file_path,
-                                 &file); /* absent: asked without it, as the protocol does */
+                                 ret_file); /* absent: asked without it, as the protocol does */
     struct prompt_input in = {
         .question = a->research.question,
         .turns = a->research.turns,
         .turn_count = a->research.turn_count,
         .passages = passages,
         .passage_count = a->passages.count,
-        .file_path = file.path,
-        .file_text = file.text,
+        .file_path = ret_file->path,
+        .file_text = ret_file->text,
         .repo_url = a->request.source,
         .repo_type = "local",
         .language = a->language,
         .research_round = a->research.round,
-        .token_budget = PROMPT_TOKENS_MAX,
-        .note = a->passages.count ? PROMPT_NOTE_NONE : PROMPT_NOTE_NO_RETRIEVAL,
+        .token_budget = token_budget,
+        .note = !with_context       ? PROMPT_NOTE_TOO_LARGE
+                : a->passages.count ? PROMPT_NOTE_NONE
+                                    : PROMPT_NOTE_NO_RETRIEVAL,
     };
-    int r = prompt_build(&in, &prompt, err);
-    if (r == 0) {
-        struct chat_request request = {
-            .question = a->research.question,
-            .history = a->research.turns,
-            .history_count = a->research.turn_count,
-            .passages = passages,
-            .passage_count = a->passages.count,
-            .file_path = file.path,
-            .source_name = span_str(a->source_name),
-            .language = a->language,
-            .research_round = a->research.round,
-            .prompt = buf_span(&prompt.text),
-            .model = ENGINE_MODEL_LOCAL,
-            .cancel = stream_stop_flag(a->running.stream),
-        };
-        struct chat_sink sink = {a, on_delta};
-        r = local_chat(&request, &sink, usage, err);
-        prompt_done(&prompt);
-    }
+    int r = prompt_build(&in, ret, err);
+    if (r < 0)
+        mem_free(passages);
+    else
+        *ret_passages = passages;
+    return r;
+}
+
+/* The built-in provider reads the passages; the prompt only serves to count. */
+static int call_local(struct answer *a, struct chat_usage *usage, struct err *err)
+{
+    struct chat_passage *passages;
+    struct index_file_view file;
+    struct prompt prompt;
+    int r = answer_prompt(a, true, 0, &passages, &file, &prompt, err);
+    if (r < 0)
+        return r;
+    struct chat_request request = {
+        .question = a->research.question,
+        .history = a->research.turns,
+        .history_count = a->research.turn_count,
+        .passages = passages,
+        .passage_count = a->passages.count,
+        .file_path = file.path,
+        .source_name = span_str(a->source_name),
+        .language = a->language,
+        .research_round = a->research.round,
+        .prompt = buf_span(&prompt.text),
+        .model = ENGINE_MODEL_LOCAL,
+        .cancel = stream_stop_flag(a->running.stream),
+    };
+    struct chat_sink sink = {a, on_delta};
+    r = local_chat(&request, &sink, usage, err);
+    prompt_done(&prompt);
     mem_free(passages);
     return r;
 }
@@ -369,38 +367,52 @@ static void generate(struct answer *a)
                 a->passages.count);
     a->cite_sink = (struct cite_sink){a, cited_file, on_citation, on_text};
     cite_init(&a->cites, &a->cite_sink);
-    int r = call_provider(a, &usage, &err);
+    if (a->endpoint_count) {
+        model_generate(a);
+        return;
+    }
+    int r = call_local(a, &usage, &err);
     if (r == 0)
         r = cite_end(&a->cites);
     if (r < 0 && !err.msg[0])
         err_set(&err, r == -ERR_CANCELLED ? ERR_CANCELLED : (enum err_code)(-r),
                 "the answer could not be written (%s)", err_name(r));
-    emit_usage(a, &usage);
-    end(a, r, &err, "generate", usage.finish,
-        "\"provider\":\"" ENGINE_PROVIDER_LOCAL "\",\"model\":\"" ENGINE_MODEL_LOCAL "\"");
+    answer_emit_usage(a, &usage);
+    answer_end(a, r, &err, "generate", usage.finish,
+               "\"provider\":\"" ENGINE_PROVIDER_LOCAL "\",\"model\":\"" ENGINE_MODEL_LOCAL "\"",
+               NULL);
 }
 
 static void run(struct work *work)
 {
     struct answer *a = container_of(work, struct answer, work);
-    if (a->state == ANSWER_INDEX)
+    if (a->state == ANSWER_GENERATE)
+        model_generate(a); /* again, without context */
+    else if (a->state == ANSWER_INDEX)
         after_index(a);
-    else if (is_stopped(a))
-        end(a, -ERR_CANCELLED, NULL, "prepare", "cancelled", NULL);
+    else if (answer_is_stopped(a))
+        answer_end(a, -ERR_CANCELLED, NULL, "prepare", "cancelled", NULL, NULL);
     else
         resolve(a);
 }
 
 /* ---- start ---- */
 
-static int check_provider(const struct engine *e, struct span provider, bool *ret_is_bench,
+static int check_provider(struct engine *e, struct answer *a, const struct answer_request *q,
                           struct err *err)
 {
-    *ret_is_bench = e->bench && span_is(provider, ENGINE_PROVIDER_BENCH);
-    if (!provider.ptr || span_is(provider, ENGINE_PROVIDER_LOCAL) || *ret_is_bench)
+    struct span p = q->provider;
+    a->is_bench = e->bench && span_is(p, ENGINE_PROVIDER_BENCH);
+    if (a->is_bench || span_is(p, ENGINE_PROVIDER_LOCAL) || (!p.ptr && !e->options.registry))
         return 0;
-    return err_set(err, ERR_INVALID, "Configuration for provider '" SPAN_FMT "' not found",
-                   SPAN_ARG(span_first(provider, utf8_cut(provider, 64))));
+    if ((p.ptr && !p.len) || !e->options.registry)
+        return err_set(err, ERR_INVALID, "Configuration for provider '" SPAN_FMT "' not found",
+                       SPAN_ARG(span_first(p, utf8_cut(p, 64))));
+    int r = registry_resolve(e->options.registry, p, q->model, &a->provider, &a->model,
+                             &a->endpoints, &a->endpoint_count, err);
+    if (r < 0 && err)
+        err->code = ERR_INVALID; /* the request's choice, not the server's state */
+    return r < 0 ? -ERR_INVALID : 0;
 }
 
 static int check_messages(const struct answer_request *r, struct err *err)
@@ -435,7 +447,7 @@ static void on_bench_ended(void *ctx)
 {
     struct answer *a = ctx;
     running_leave(a->engine, &a->running);
-    answer_free(a);
+    answer_unref(a);
 }
 
 static int launch(struct answer *a, struct err *err)
@@ -453,19 +465,20 @@ static int launch(struct answer *a, struct err *err)
 int engine_answer(struct engine *e, const struct engine_caller *who,
                   const struct answer_request *request, struct stream **ret_stream, struct err *err)
 {
-    bool is_bench;
     struct stream *s = NULL;
     metric_register(metrics, ARRAY_LEN(metrics));
-    int r = check_provider(e, request->provider, &is_bench, err);
+    struct answer *a = mem_alloc(sizeof *a);
+    *a = (struct answer){.work.run = run, .engine = e, .who = *who, .refs = 1};
+    list_init(&a->running.link);
+    int r = check_provider(e, a, request, err);
     if (r == 0)
         r = check_messages(request, err);
     if (r == 0)
         r = running_room(e, err); /* a refused request leaves no stream behind */
-    if (r < 0)
+    if (r < 0) {
+        answer_unref(a);
         return r;
-    struct answer *a = mem_alloc(sizeof *a);
-    *a = (struct answer){.work.run = run, .engine = e, .who = *who, .is_bench = is_bench};
-    list_init(&a->running.link);
+    }
     a->running.stop = on_stop;
     struct stream_new what = {
         .tenant = who->tenant, .kind = "answer", .is_durable = true, .id = request->stream_id};
@@ -479,7 +492,7 @@ int engine_answer(struct engine *e, const struct engine_caller *who,
         if (s)
             stream_close(s, "error", NULL);
         stream_unref(s);
-        answer_free(a);
+        answer_unref(a);
         return r;
     }
     a->request.keep = request->keep; /* before launch: from there on another thread may finish it */
@@ -488,7 +501,7 @@ int engine_answer(struct engine *e, const struct engine_caller *who,
         a->request.keep = NULL; /* the caller keeps it */
         stream_close(s, "error", NULL);
         running_leave(e, &a->running);
-        answer_free(a);
+        answer_unref(a);
         stream_unref(s);
         return r;
     }

@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "engine/bench_source.h"
+#include "providers/registry.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -212,7 +213,7 @@ void emit_status(struct stream *s, const char *stage, double progress, const cha
     buf_done(&b);
 }
 
-void emit_error(struct stream *s, const struct err *err, const char *phase)
+void emit_error(struct stream *s, const struct err *err, const char *phase, const char *text)
 {
     struct buf b = BUF_INIT(8192);
     struct json_writer w = json_writer(&b);
@@ -222,6 +223,8 @@ void emit_error(struct stream *s, const struct err *err, const char *phase)
     jw_kstr(&w, "hint", err->hint);
     jw_kint(&w, "status", err_http_status(err->code));
     jw_kstr(&w, "phase", phase);
+    if (text)
+        jw_kstr(&w, "text", text);
     jw_end_obj(&w);
     if (!buf_failed(&b))
         IGNORE(stream_append(s, STREAM_ERROR,
@@ -231,7 +234,10 @@ void emit_error(struct stream *s, const struct err *err, const char *phase)
 
 void engine_models_json(struct engine *e, struct buf *out)
 {
-    (void)e;
+    if (e->options.registry) {
+        registry_models_json(e->options.registry, out);
+        return;
+    }
     struct json_writer w = json_writer(out);
     jw_obj(&w);
     jw_key(&w, "providers");

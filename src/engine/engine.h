@@ -14,6 +14,15 @@
 #include "stream/stream.h"
 
 struct engine;
+struct registry;
+struct runner;
+struct http_client;
+
+/* Where requests to providers run: one per loop. */
+struct engine_upstream {
+    struct loop *loop;
+    struct http_client *http;
+};
 
 struct engine_options {
     const char *index_dir; /* created */
@@ -24,6 +33,10 @@ struct engine_options {
     struct store *store;          /* these three are borrowed and outlive the engine */
     struct hub *hub;
     struct worker_pool *workers;
+    struct registry *registry; /* with these three, or none of them: only `local` then */
+    struct runner *runner;
+    const struct engine_upstream *upstreams;
+    size_t upstream_count;
 };
 
 int engine_new(const struct engine_options *options, struct engine **ret,

@@ -59,7 +59,8 @@ void running_leave(struct engine *e, struct running *r);
 void emit_status(struct stream *s, const char *stage, double progress /* <0 = unknown */,
                  const char *fmt, ...) PRINTF(4, 5);
 void emit_error(struct stream *s, const struct err *err,
-                const char *phase /* "prepare" or "generate" */);
+                const char *phase /* "prepare" or "generate" */,
+                const char *text /* what a plain-text client sees, or NULL: made from err */);
 
 /*
  * sources.c. Resolves what a caller named to a source, making a row for a new directory. Blocks.

@@ -370,7 +370,7 @@ static void say_failure(struct index_job *job, int result, const struct err *err
              LOG_S("source", job->source_id), LOG_S("stream", stream_id(s)),
              LOG_S("why", err->msg));
     if (result != -ERR_CANCELLED)
-        emit_error(s, err, "prepare");
+        emit_error(s, err, "prepare", NULL);
 }
 
 static void begin(struct index_job *job)
@@ -495,7 +495,7 @@ static int join_running(struct engine *e, const char *source_id, struct index_wa
 static void job_drop(struct index_job *job, const struct err *why)
 {
     if (why)
-        emit_error(job->running.stream, why, "prepare");
+        emit_error(job->running.stream, why, "prepare", NULL);
     stream_close(job->running.stream, why ? "error" : "cancelled", NULL);
     job_free(job);
 }

@@ -14,6 +14,7 @@ const char *stream_event_name(enum stream_event_type type)
     static const char *const names[] = {
         [STREAM_STATUS] = "status", [STREAM_TOKEN] = "token", [STREAM_CITATION] = "citation",
         [STREAM_USAGE] = "usage",   [STREAM_ERROR] = "error", [STREAM_DONE] = "done",
+        [STREAM_RESET] = "reset",
     };
     BUG_ON((size_t)type >= ARRAY_LEN(names) || !names[type]);
     return names[type];
@@ -290,7 +291,7 @@ int stream_append(struct stream *s, enum stream_event_type type, struct span pay
 {
     if (payload.len > LIMIT_STREAM_EVENT)
         return -ERR_TOO_LARGE;
-    if (type < STREAM_STATUS || type >= STREAM_DONE)
+    if (type < STREAM_STATUS || type > STREAM_RESET || type == STREAM_DONE)
         return -ERR_INVALID;
     lock_enter(&s->lock);
     int r = append_locked(s, type, payload);

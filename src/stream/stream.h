@@ -28,6 +28,8 @@ enum stream_event_type {
     STREAM_CITATION = 3,
     STREAM_USAGE = 4,
     STREAM_ERROR = 5,
+    STREAM_RESET =
+        7, /* {"reason"}: the text so far is void, the answer begins anew (another provider took over) */
     STREAM_DONE = 6, /* payload: {"reason":…}; always the last event */
 };
 const char *stream_event_name(enum stream_event_type type); /* "status", "token", … */
