@@ -65,18 +65,19 @@
 #define LIMIT_CITATIONS_COUNT 512     /* distinct citations of one answer */
 #define LIMIT_LOCAL_PASSAGES_COUNT 64 /* read by the local provider; the rest is left out */
 #define LIMIT_LOCAL_PASSAGE_BYTES (64u << 10)
-#define LIMIT_LOCAL_TERMS_COUNT 64    /* of the question; one bit each */
-#define LIMIT_LOCAL_UNITS_COUNT 20000 /* sentences and lines looked at */
-#define LIMIT_LOCAL_CITED_COUNT 4096  /* citations read from a research's history */
+#define LIMIT_LOCAL_TERMS_COUNT 64      /* of the question; one bit each */
+#define LIMIT_LOCAL_UNITS_COUNT 20000   /* sentences and lines looked at */
+#define LIMIT_LOCAL_CITED_COUNT 4096    /* citations read from a research's history */
 #define LIMIT_WIRE_EVENT (4u << 20)     /* one event, line or message of a provider's stream */
 #define LIMIT_WIRE_ANSWER (16u << 20)   /* one answer's text */
 #define LIMIT_WIRE_REASONING (4u << 20) /* one answer's thinking; the rest is dropped */
 #define LIMIT_WIRE_HEADERS_COUNT 64     /* of a request, of a binary message */
 #define LIMIT_WIRE_HEADER (16u << 10)   /* one header of a request */
 #define LIMIT_WIRE_URL (8u << 10)
-#define LIMIT_WIRE_PARAMS (256u << 10)                      /* parameters of a model */
-#define LIMIT_WIRE_BODY (6u * LIMIT_PROMPT_BYTES + (1u << 20)) /* escapes can grow a prompt sixfold */
-#define LIMIT_WIRE_ERROR_BODY (64u << 10) /* of an error's body, read for its message */
+#define LIMIT_WIRE_PARAMS (256u << 10) /* parameters of a model */
+#define LIMIT_WIRE_BODY \
+    (6u * LIMIT_PROMPT_BYTES + (1u << 20)) /* escapes can grow a prompt sixfold */
+#define LIMIT_WIRE_ERROR_BODY (64u << 10)  /* of an error's body, read for its message */
 #define LIMIT_LOG_LINE (8u << 10)
 #define LIMIT_LOG_BACKLOG (1u << 20)
 

@@ -302,6 +302,7 @@ static void wrong_targets_are_refused_without_showing_secrets(void **state)
         {&wire_openai, {GOOD, .params_json = "{"}, "model parameters"},
         {&wire_openai, {GOOD, .extra_headers = "no colon secret"}, "Name: value"},
         {&wire_openai, {GOOD, .extra_headers = "Bad Name: x"}, "no header name"},
+        {&wire_openai, {GOOD, .extra_headers = "Key Bearer secret: x"}, "no header name"},
         {&wire_openai, {GOOD, .auth_header = "Bad:Name"}, "no header name"},
         {&wire_azure, {GOOD}, "API version"},
         {&wire_azure, {.base_url = "https://x", .api_version = "1"}, "deployment"},
