@@ -85,9 +85,10 @@
 #define LIMIT_WIRE_HEADERS_COUNT 64     /* of a request, of a binary message */
 #define LIMIT_WIRE_HEADER (16u << 10)   /* one header of a request */
 #define LIMIT_WIRE_URL (8u << 10)
-#define LIMIT_WIRE_PARAMS (256u << 10)                      /* parameters of a model */
-#define LIMIT_WIRE_BODY (6u * LIMIT_PROMPT_BYTES + (1u << 20)) /* escapes can grow a prompt sixfold */
-#define LIMIT_WIRE_ERROR_BODY (64u << 10) /* of an error's body, read for its message */
+#define LIMIT_WIRE_PARAMS (256u << 10) /* parameters of a model */
+#define LIMIT_WIRE_BODY \
+    (6u * LIMIT_PROMPT_BYTES + (1u << 20)) /* escapes can grow a prompt sixfold */
+#define LIMIT_WIRE_ERROR_BODY (64u << 10)  /* of an error's body, read for its message */
 #define LIMIT_LOG_LINE (8u << 10)
 #define LIMIT_LOG_BACKLOG (1u << 20)
 
