@@ -426,7 +426,7 @@ struct job_source {
 static int job_new(struct engine *e, const char *source_id, struct job_source *from,
                    struct index_job **ret, struct err *err)
 {
-    struct stream *s;
+    struct stream *s = NULL;
     struct stream_new what = {.tenant = from->tenant, .kind = "index", .is_durable = true};
     int r = running_room(e, err);
     if (r == 0)

@@ -30,7 +30,7 @@ static size_t sweep(DIR *dir, const struct store_source *rows, size_t count, boo
 {
     size_t removed = 0;
     struct dirent *d;
-    while ((d = readdir(dir))) {
+    while ((d = readdir(dir))) { /* NOLINT(concurrency-mt-unsafe): dir is ours alone */
         bool is_whole;
         if (!is_ours(span_str(d->d_name), &is_whole) ||
             (is_whole && (!has_rows || is_named(rows, count, d->d_name))))
