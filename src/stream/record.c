@@ -4,7 +4,7 @@
 #include "base/hash.h"
 
 #define TYPE_EVENT_FIRST 1u
-#define TYPE_EVENT_LAST STREAM_RESET
+#define TYPE_EVENT_LAST 7u
 #define TEXT_MAX_BYTES 127u
 
 static size_t varint_size(uint64_t v)

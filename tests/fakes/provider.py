@@ -23,6 +23,7 @@ import asyncio
 import json
 import sys
 import time
+import urllib.parse
 
 FAILURES = {"status", "cut", "trunc", "stall", "bad", "error", "slow"}
 seen = []
@@ -32,7 +33,7 @@ failed = {}
 def script_of(path):
     """Settings of the first segment, and the rest of the path."""
     segment, _, rest = path.lstrip("/").partition("/")
-    settings = dict(part.split("=", 1) for part in segment.split("+") if "=" in part)
+    settings = dict(urllib.parse.unquote(part).split("=", 1) for part in segment.split("+") if "=" in part)
     if "times" in settings:
         failed[segment] = failed.get(segment, 0) + 1
         if failed[segment] > int(settings["times"]):
