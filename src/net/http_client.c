@@ -58,12 +58,23 @@ static void call_detach(struct http_call *call)
     call->is_added = call->is_curl_paused = false;
 }
 
+/*
+ * In mid-transfer. Without FORBID_REUSE curl would keep an HTTP/2 connection, and tell the other side that the stream
+ * ended only with its next frame.
+ */
+static void call_cut(struct http_call *call)
+{
+    if (call->is_added)
+        (void)curl_easy_setopt(call->easy, CURLOPT_FORBID_REUSE, 1L);
+    call_detach(call);
+}
+
 /* The memory stays to the end of the turn: callbacks of this call may be on the stack, with a piece in hand. */
 static void call_release(struct http_call *call)
 {
     BUG_ON(call->is_gone);
     call->is_gone = true;
-    call_detach(call);
+    call_cut(call);
     timer_clear(&call->timer);
     list_remove(&call->link);
     list_remove(&call->dirty);
@@ -78,12 +89,13 @@ static void call_release(struct http_call *call)
 
 /* ---- time-outs ---- */
 
+enum due_kind { DUE_CONNECT, DUE_FIRST_BYTE, DUE_IDLE, DUE_TOTAL };
 struct due {
     uint64_t at_ms;
-    enum { DUE_CONNECT, DUE_FIRST_BYTE, DUE_IDLE, DUE_TOTAL } kind;
+    enum due_kind kind;
 };
 
-static void sooner(struct due *due, int kind, uint64_t from_ms, uint64_t within_ms)
+static void sooner(struct due *due, enum due_kind kind, uint64_t from_ms, uint64_t within_ms)
 {
     uint64_t at;
     if (within_ms && !__builtin_add_overflow(from_ms, within_ms, &at) && at < due->at_ms) {
@@ -107,18 +119,21 @@ static struct due call_due(const struct http_call *call)
 
 static void on_call_timer(struct timer *t);
 
+/*
+ * A timer that is set for sooner is left: it looks again when it fires. Setting it anew with every piece would also move an
+ * overdue one on to the next tick, again and again.
+ */
 static void call_arm(struct http_call *call)
 {
     struct due due = call_due(call);
     uint64_t now = loop_now_ms(call->client->loop);
-    if (due.at_ms == UINT64_MAX)
-        timer_clear(&call->timer);
-    else
+    bool is_set = call->timer.link.next;
+    if (due.at_ms != UINT64_MAX && !(is_set && call->timer.due_ms <= due.at_ms))
         timer_set(call->client->loop, &call->timer, due.at_ms > now ? due.at_ms - now : 0,
                   on_call_timer);
 }
 
-static void say_timeout(struct http_call *call, int kind)
+static void say_timeout(struct http_call *call, enum due_kind kind)
 {
     char name[256];
     http_call_name(call, name, sizeof name);
@@ -135,6 +150,7 @@ static void say_timeout(struct http_call *call, int kind)
         http_call_fail(call, -ERR_TIMEOUT, "'%s' sent nothing more for %llu ms", name,
                        (unsigned long long)call->idle_ms);
         break;
+    case DUE_TOTAL:
     default:
         http_call_fail(call, -ERR_TIMEOUT, "the answer of '%s' was not complete within %llu ms",
                        name, (unsigned long long)call->total_ms);
@@ -149,8 +165,8 @@ static void on_call_timer(struct timer *t)
         call_arm(call); /* something arrived since it was set */
         return;
     }
-    say_timeout(call, (int)due.kind);
-    call_detach(call);
+    say_timeout(call, due.kind);
+    call_cut(call);
     buf_clear(&call->pending);
     call->is_ended = true;
     http_call_mark(call);
@@ -356,6 +372,8 @@ static CURLM *multi_new(struct http_client *c)
         curl_multi_setopt(m, CURLMOPT_SOCKETDATA, c) == CURLM_OK &&
         curl_multi_setopt(m, CURLMOPT_TIMERFUNCTION, set_timer) == CURLM_OK &&
         curl_multi_setopt(m, CURLMOPT_TIMERDATA, c) == CURLM_OK &&
+        /* One stream a connection: a cancelled one closes it at once, a paused one holds up nobody else. */
+        curl_multi_setopt(m, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING) == CURLM_OK &&
         curl_multi_setopt(m, CURLMOPT_MAXCONNECTS, (long)LIMIT_HTTP_POOL_COUNT) == CURLM_OK &&
         curl_multi_setopt(m, CURLMOPT_MAX_HOST_CONNECTIONS, (long)c->options.max_per_host) ==
             CURLM_OK)

@@ -81,6 +81,9 @@ struct http_call_callbacks {
 int http_call_start(struct http_client *c, const struct http_call_options *options,
                     const struct http_call_callbacks *callbacks /* borrowed, static */, void *ctx,
                     struct http_call **ret, struct err *err) MUST_CHECK;
-/* Ends it now: the connection (with HTTP/2 the stream) is closed at once, so the other side sees it; no callback follows. */
+/*
+ * Ends it now: the connection is closed at once (HTTP/2 too: a connection has one stream at a time), so that the other
+ * side sees it; no callback follows.
+ */
 void http_call_cancel(struct http_call *call);
 void http_call_resume(struct http_call *call);
