@@ -60,20 +60,22 @@ static char **header_slot(struct wire_request *r, struct span name)
 static int put_header(struct wire_request *r, struct span name, const char *prefix,
                       struct span value, struct err *err)
 {
+    ptrdiff_t blank = span_find_char(name, ' '); /* what follows it may be a misplaced secret */
+    struct span shown = span_first(name, blank < 0 || blank > 60 ? 60 : (size_t)blank);
     size_t before = strlen(prefix), len = name.len + 2 + before + value.len;
     if (!is_token(name))
         return err_set(err, ERR_INVALID, "request header: '" SPAN_FMT "' is no header name",
-                       SPAN_ARG(span_first(name, 60)));
+                       SPAN_ARG(shown));
     if (!is_value(value)) {
         err_set(err, ERR_INVALID, "request header " SPAN_FMT ": its value has a control character",
-                SPAN_ARG(span_first(name, 60)));
+                SPAN_ARG(shown));
         err_hint(err, "look for a line break at the end of the key");
         return -ERR_INVALID;
     }
     char **slot = header_slot(r, name);
     if (!slot || len > LIMIT_WIRE_HEADER)
-        return err_set(err, ERR_TOO_LARGE, "request header " SPAN_FMT ": %s",
-                       SPAN_ARG(span_first(name, 60)), slot ? "too long" : "too many headers");
+        return err_set(err, ERR_TOO_LARGE, "request header " SPAN_FMT ": %s", SPAN_ARG(shown),
+                       slot ? "too long" : "too many headers");
     char *line = mem_try(len + 1);
     if (!line)
         return err_set(err, ERR_NO_MEMORY, "request to the provider: no memory left");

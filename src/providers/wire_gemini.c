@@ -2,6 +2,7 @@
 #include "providers/wire_priv.h"
 
 #include <ctype.h>
+#include <stdio.h>
 
 static const struct wire_word finishes[] = {
     {"STOP", "stop"},
@@ -68,15 +69,11 @@ static int take_value(struct wire_reader *r, struct span name, const json_t *obj
     const char *reason = json_str(feedback, "blockReason", NULL);
     if (result < 0 || !reason || span_is(span_str(reason), "BLOCK_REASON_UNSPECIFIED"))
         return result;
-    char text[200];
-    struct buf b = BUF_INIT(sizeof text);
-    buf_puts(&b, "the prompt was blocked (");
-    buf_put_span(&b, span_first(span_str(reason), 100));
-    buf_puts(&b, "): content_filter");
-    p.message = buf_failed(&b) ? SPAN_LIT("the prompt was blocked: content_filter") : buf_span(&b);
-    result = wire_put_problem(r, &p);
-    buf_done(&b);
-    return result;
+    char text[160];
+    snprintf(text, sizeof text, "the prompt was blocked: %.100s", reason);
+    p.message = span_str(text);
+    p.code = SPAN_LIT("content_filter");
+    return wire_put_problem(r, &p);
 }
 
 static const struct wire_dialect dialect = {.value = take_value};

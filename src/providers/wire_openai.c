@@ -110,7 +110,10 @@ static int put_figures(struct wire_reader *r, const json_t *u)
 static int take_value(struct wire_reader *r, struct span name, const json_t *obj)
 {
     const json_t *choices = json_object_get(obj, "choices");
-    const json_t *error = json_object_get(obj, "error");
+    const json_t *holder = obj;
+    if (!json_object_get(obj, "error") && json_object_get(json_array_get(choices, 0), "error"))
+        holder = json_array_get(choices, 0); /* OpenRouter, of one choice */
+    const json_t *error = json_object_get(holder, "error");
     bool has_error = error && !json_is_null(error);
     int result = put_choices(r, choices); /* a failing chunk may still carry text */
     if (result >= 0)
@@ -119,7 +122,7 @@ static int take_value(struct wire_reader *r, struct span name, const json_t *obj
         return result;
     struct wire_problem p = {0};
     if (has_error || span_is(name, "error") || (!choices && !json_object_get(obj, "usage"))) {
-        if (wire_problem_read(obj, &p) || has_error || span_is(name, "error"))
+        if (wire_problem_read(holder, &p) || has_error || span_is(name, "error"))
             return wire_put_problem(r, &p);
     }
     return 0;

@@ -197,7 +197,7 @@ struct wire_reader {
     const char *finish;
     int failed;  /* sticky */
     int refused; /* what emit returned */
-    bool has_marks, is_ended, has_error, has_told_finish, has_usage;
+    bool has_marks, is_ended, has_error, has_told_finish;
 };
 
 int wire_reader_new(const struct wire_dialect *d, struct wire_reader **ret);
@@ -210,7 +210,7 @@ void wire_reader_free(struct wire_reader *r);
 /* For dialects. Values that are no strings are passed over. */
 int wire_put_answer(struct wire_reader *r, const json_t *string) MUST_CHECK;
 int wire_put_reasoning(struct wire_reader *r, const json_t *string) MUST_CHECK;
-/* Emits r->usage when it changed. */
+/* Emits r->usage when it changed; all 0 is nothing said. */
 int wire_put_usage(struct wire_reader *r) MUST_CHECK;
 int wire_put_problem(struct wire_reader *r, const struct wire_problem *p) MUST_CHECK;
 /* The end mark came: what follows is not read. */

@@ -46,10 +46,9 @@ int wire_put_reasoning(struct wire_reader *r, const json_t *string)
 int wire_put_usage(struct wire_reader *r)
 {
     const struct wire_usage *a = &r->usage, *b = &r->told;
-    if (r->has_usage && a->prompt == b->prompt && a->completion == b->completion &&
-        a->reasoning == b->reasoning && a->cached == b->cached)
+    if (a->prompt == b->prompt && a->completion == b->completion && a->reasoning == b->reasoning &&
+        a->cached == b->cached)
         return 0;
-    r->has_usage = true;
     r->told = r->usage;
     struct wire_event e = {.type = WIRE_USAGE,
                            .prompt_tokens = a->prompt,
