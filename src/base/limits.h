@@ -65,22 +65,22 @@
 #define LIMIT_CITATIONS_COUNT 512     /* distinct citations of one answer */
 #define LIMIT_LOCAL_PASSAGES_COUNT 64 /* read by the local provider; the rest is left out */
 #define LIMIT_LOCAL_PASSAGE_BYTES (64u << 10)
-#define LIMIT_LOCAL_TERMS_COUNT 64    /* of the question; one bit each */
-#define LIMIT_LOCAL_UNITS_COUNT 20000 /* sentences and lines looked at */
-#define LIMIT_LOCAL_CITED_COUNT 4096  /* citations read from a research's history */
-#define LIMIT_ENDPOINTS_COUNT 1024           /* whose health is kept; more count as healthy */
-#define LIMIT_PROVIDER_KEYS_COUNT 32         /* endpoints of one provider: keys, base URLs */
-#define LIMIT_PROVIDERS_COUNT 64             /* in generator.json */
-#define LIMIT_MODEL_NAME 200                 /* with NUL */
-#define LIMIT_PROVIDER_MODELS_COUNT 1024     /* of one provider */
-#define LIMIT_PRICES_COUNT 8192              /* in model_pricing.json */
-#define LIMIT_PROVIDER_CONFIG (1u << 20)     /* bytes of generator.json or model_pricing.json */
-#define LIMIT_PROVIDER_VALUE (64u << 10)     /* a string of them after ${NAME} is replaced */
-#define LIMIT_PROVIDER_ERROR (64u << 10)     /* body of a refused request that is read */
-#define LIMIT_RUN_TEXT (8u << 20)            /* one answer of a model; past it the run ends as "length" */
-#define LIMIT_RUN_HELD (1u << 20)            /* text decoded but held back by a reader that is behind */
-#define LIMIT_WIRE_EVENT (4u << 20)     /* one event, line or message of a provider's stream */
-#define LIMIT_WIRE_ANSWER (16u << 20)   /* one answer's text */
+#define LIMIT_LOCAL_TERMS_COUNT 64       /* of the question; one bit each */
+#define LIMIT_LOCAL_UNITS_COUNT 20000    /* sentences and lines looked at */
+#define LIMIT_LOCAL_CITED_COUNT 4096     /* citations read from a research's history */
+#define LIMIT_ENDPOINTS_COUNT 1024       /* whose health is kept; more count as healthy */
+#define LIMIT_PROVIDER_KEYS_COUNT 32     /* endpoints of one provider: keys, base URLs */
+#define LIMIT_PROVIDERS_COUNT 64         /* in generator.json */
+#define LIMIT_MODEL_NAME 200             /* with NUL */
+#define LIMIT_PROVIDER_MODELS_COUNT 1024 /* of one provider */
+#define LIMIT_PRICES_COUNT 8192          /* in model_pricing.json */
+#define LIMIT_PROVIDER_CONFIG (1u << 20) /* bytes of generator.json or model_pricing.json */
+#define LIMIT_PROVIDER_VALUE (64u << 10) /* a string of them after ${NAME} is replaced */
+#define LIMIT_PROVIDER_ERROR (64u << 10) /* body of a refused request that is read */
+#define LIMIT_RUN_TEXT (8u << 20)     /* one answer of a model; past it the run ends as "length" */
+#define LIMIT_RUN_HELD (1u << 20)     /* text decoded but held back by a reader that is behind */
+#define LIMIT_WIRE_EVENT (4u << 20)   /* one event, line or message of a provider's stream */
+#define LIMIT_WIRE_ANSWER (16u << 20) /* one answer's text */
 #define LIMIT_WIRE_REASONING (4u << 20) /* one answer's thinking; the rest is dropped */
 #define LIMIT_WIRE_HEADERS_COUNT 64     /* of a request, of a binary message */
 #define LIMIT_WIRE_HEADER (16u << 10)   /* one header of a request */

@@ -1,6 +1,7 @@
 #pragma once
 /*
- * Health of endpoints, shared by the runs of all loops: who may be tried now. Per endpoint a circuit breaker and a cooling time.
+ * Health of endpoints, shared by the runs of all loops: who may be tried now. Per endpoint a
+ * circuit breaker and a cooling time.
  *
  *            BREAKER_FAILURES in a row                  cooldown over, one run asks
  *   CLOSED ───────────────────────────────▶ OPEN ──────────────────────────────────▶ HALF_OPEN
@@ -8,8 +9,9 @@
  *     │                                       └──────────── the probe fails ────────────┘  │
  *     └──────────────────────────────── any success ──────────────────────────────────────┘
  *
- * A run that tried the endpoint before it opened is an insider: it may go on within its own retry budget, and its success closes the
- * breaker early. Cooling (Retry-After) holds for everybody. Times are the caller's clock, in milliseconds. Thread: any.
+ * A run that tried the endpoint before it opened is an insider: it may go on within its own retry
+ * budget, and its success closes the breaker early. Cooling (Retry-After) holds for everybody.
+ * Times are the caller's clock, in milliseconds. Thread: any.
  */
 #include "base/attr.h"
 #include <stdbool.h>
@@ -18,7 +20,7 @@
 
 enum breaker_verdict {
     BREAKER_GO,
-    BREAKER_PROBE, /* go, and report: others wait for the outcome (breaker_success, _failure or _release) */
+    BREAKER_PROBE,   /* go, and report by _success, _failure or _release: others wait for it */
     BREAKER_COOLING, /* the provider asked to wait: *ret_wait_ms */
     BREAKER_OUT,     /* left out: *ret_wait_ms until the next probe, 0 when one is under way */
 };
@@ -28,7 +30,10 @@ struct breaker;
 int breaker_new(unsigned failures, uint64_t cooldown_ms, struct breaker **ret) MUST_CHECK;
 void breaker_free(struct breaker *b);
 
-/* May `endpoint` (an address, only compared) be used? Takes the probe when the answer is BREAKER_PROBE. */
+/*
+ * May `endpoint` (an address, only compared) be used? Takes the probe when the answer is
+ * BREAKER_PROBE.
+ */
 enum breaker_verdict breaker_ask(struct breaker *b, const void *endpoint, bool is_insider,
                                  uint64_t now_ms, uint64_t *ret_wait_ms);
 void breaker_success(struct breaker *b, const void *endpoint);

@@ -31,7 +31,10 @@ static struct wire_target *add_endpoint(struct registry *r, struct reg_provider 
     return &more[n - 1].target;
 }
 
-/* The nth piece of a comma list, trimmed, empty ones not counted; the last one when there are fewer. False when there is none. */
+/*
+ * The nth piece of a comma list, trimmed, empty ones not counted; the last one when there are
+ * fewer. False when there is none.
+ */
 static bool list_piece(const char *list, size_t nth, struct span *ret)
 {
     struct span rest = span_str(list), piece;

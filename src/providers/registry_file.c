@@ -1,4 +1,7 @@
-/* generator.json and model_pricing.json. Untrusted enough to be checked wherever something is taken from them. */
+/*
+ * generator.json and model_pricing.json. Untrusted enough to be checked wherever something is taken
+ * from them.
+ */
 #include "base/limits.h"
 #include "base/mem.h"
 #include "providers/registry_priv.h"

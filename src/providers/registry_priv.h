@@ -1,8 +1,9 @@
 #pragma once
 /*
- * The parts of the registry: registry_table.c what is built in, registry_env.c endpoints from the environment, registry_file.c
- * generator.json and model_pricing.json over it, registry.c choice and answers. Everything is owned by the registry and
- * written only while it is made; lack of memory is sticky (no_memory) and told once at the end.
+ * The parts of the registry: registry_table.c what is built in, registry_env.c endpoints from the
+ * environment, registry_file.c generator.json and model_pricing.json over it, registry.c choice and
+ * answers. Everything is owned by the registry and written only while it is made; lack of memory is
+ * sticky (no_memory) and told once at the end.
  */
 #include "base/map.h"
 #include "providers/registry.h"

@@ -1,6 +1,6 @@
 /*
- * States of a run. Callbacks of the connection record what happened (struct attempt); everything below happens in run_tick at the
- * end of the loop's turn, or in the timer.
+ * States of a run. Callbacks of the connection record what happened (struct attempt); everything
+ * below happens in run_tick at the end of the loop's turn, or in the timer.
  *
  *              endpoint free                  first token
  *   READY ───────────────────────▶ ASKING ─────────────────▶ STREAMING
@@ -9,7 +9,7 @@
  *    │  └────────────────────────────┴───────────────────────────┤ (after a reset)
  *    │  only after a wait      due                                │
  *    ├────────────────▶ WAITING ─────▶ ASKING                     │
- *    ▼                     ▼ cancel                               ▼ done, failed for good, cancel (from any state)
+ *    ▼                     ▼ cancel                               ▼ done, failed for good, cancel
  *   ENDED ◀────────────────┴──────────────────────────────────────┘
  */
 #include "providers/run_priv.h"
@@ -183,7 +183,9 @@ static void consider_fresh(struct run *r, size_t i, struct choice *c)
     }
 }
 
-/* An endpoint not tried yet that can be asked at once, or else the one that can be asked soonest. */
+/*
+ * An endpoint not tried yet that can be asked at once, or else the one that can be asked soonest.
+ */
 static struct choice choose_fresh(struct run *r)
 {
     struct choice c = {0};
@@ -419,18 +421,18 @@ static bool copy_request(struct run *r, const struct run_request *q)
            (r->deployment || !q->model.deployment);
 }
 
-int run_start(struct runner *runner, struct http_client *http, const struct run_request *q,
+int run_start(struct runner *runner, struct http_client *http, const struct run_request *request,
               const struct run_callbacks *callbacks, void *ctx, struct run **ret, struct err *err)
 {
-    if (!q->endpoint_count || q->endpoint_count > LIMIT_PROVIDER_KEYS_COUNT)
+    if (!request->endpoint_count || request->endpoint_count > LIMIT_PROVIDER_KEYS_COUNT)
         return err_set(err, ERR_INVALID, "provider '%s' has no endpoint that could be asked",
-                       q->provider);
+                       request->provider);
     struct run *r = mem_try(sizeof *r);
     if (!r)
-        return err_set(err, ERR_NO_MEMORY, "not enough memory to ask %s", q->provider);
-    if (!copy_request(r, q)) {
+        return err_set(err, ERR_NO_MEMORY, "not enough memory to ask %s", request->provider);
+    if (!copy_request(r, request)) {
         run_release(r);
-        return err_set(err, ERR_NO_MEMORY, "not enough memory to ask %s", q->provider);
+        return err_set(err, ERR_NO_MEMORY, "not enough memory to ask %s", request->provider);
     }
     r->runner = runner;
     r->http = http;
@@ -438,12 +440,12 @@ int run_start(struct runner *runner, struct http_client *http, const struct run_
     BUG_ON(!r->loop);
     r->callbacks = callbacks;
     r->ctx = ctx;
-    r->endpoints = q->endpoints;
-    r->endpoint_count = q->endpoint_count;
-    r->first_token_timeout_ms =
-        q->first_token_timeout_ms ? q->first_token_timeout_ms : RUN_FIRST_TOKEN_TIMEOUT_MS;
-    r->idle_timeout_ms = q->idle_timeout_ms ? q->idle_timeout_ms : RUN_IDLE_TIMEOUT_MS;
-    r->retry_budget_ms = q->retry_budget_ms ? q->retry_budget_ms : RUN_RETRY_BUDGET_MS;
+    r->endpoints = request->endpoints;
+    r->endpoint_count = request->endpoint_count;
+    r->first_token_timeout_ms = request->first_token_timeout_ms ? request->first_token_timeout_ms
+                                                                : RUN_FIRST_TOKEN_TIMEOUT_MS;
+    r->idle_timeout_ms = request->idle_timeout_ms ? request->idle_timeout_ms : RUN_IDLE_TIMEOUT_MS;
+    r->retry_budget_ms = request->retry_budget_ms ? request->retry_budget_ms : RUN_RETRY_BUDGET_MS;
     r->began_ms = now_ms(r);
     buf_init(&r->held, LIMIT_RUN_HELD);
     r->tick.run = run_tick;

@@ -1,23 +1,29 @@
 #pragma once
 /*
- * One answer from a model, whatever it takes: picks an endpoint, streams, retries with backoff and Retry-After, fails over between
- * endpoints and keys (cooldown, circuit breaker shared by all runs of a `runner`), keeps the time-outs, counts tokens and money in
- * every ending.
+ * One answer from a model, whatever it takes: picks an endpoint, streams, retries with backoff and
+ * Retry-After, fails over between endpoints and keys (cooldown, circuit breaker shared by all runs
+ * of a `runner`), keeps the time-outs, counts tokens and money in every ending.
  *
  * Rules:
- *   - Before the first token a failure (connect, 429, 5xx, first-token time-out, broken answer) tries again: the next endpoint not tried yet at
- *     once; when there is none, one of those tried after backoff (full jitter; Retry-After obeyed when it fits). At most
- *     RUN_ATTEMPTS_MAX attempts; none on an endpoint already tried later than the retry budget after the start.
- *   - After the first token a failed attempt is followed by another only if an endpoint is left that was not tried; then `reset` is
- *     called first: the text so far is void and the new attempt's text is the answer from its beginning. Without another
- *     endpoint the text stays and the run ends with the error. A content filter's refusal is never tried elsewhere after the first token.
- *   - WIRE_ERROR_TOO_LONG ends the run at once (the engine asks again without context); AUTH, INVALID, FILTERED are not retried on
- *     the same endpoint.
- *   - Usage: the provider's own figures of every attempt that sent any, plus estimates (text/tokens.h) for attempts that were accepted
- *     (2xx) and did not, or were cut before the final figures: summed; is_estimate when any part is one. A cancelled run waits for nothing.
- *   - run_cancel closes the provider's connection at once; `end` is called with -ERR_CANCELLED and the usage so far before it returns.
- *   - An endpoint that failed RUN_BREAKER_FAILURES times in a row is left out for RUN_COOLDOWN_MS; new runs that have no other end at
- *     once. Then one run probes it. Runs that had tried it before go on within their budget (breaker.h).
+ *   - Before the first token a failure (connect, 429, 5xx, first-token time-out, broken answer)
+ *     tries again: the next endpoint not tried yet at once; when there is none, one of those tried
+ *     after backoff (full jitter; Retry-After obeyed when it fits). At most RUN_ATTEMPTS_MAX
+ *     attempts; none on an endpoint already tried later than the retry budget after the start.
+ *   - After the first token a failed attempt is followed by another only if an endpoint is left
+ *     that was not tried; then `reset` is called first: the text so far is void and the new
+ *     attempt's text is the answer from its beginning. Without another endpoint the text stays and
+ *     the run ends with the error. A content filter's refusal is never tried elsewhere after the
+ *     first token.
+ *   - WIRE_ERROR_TOO_LONG ends the run at once (the engine asks again without context); AUTH,
+ *     INVALID, FILTERED are not retried on the same endpoint.
+ *   - Usage: the provider's own figures of every attempt that sent any, plus estimates
+ *     (text/tokens.h) for attempts that were accepted (2xx) and did not, or were cut before the
+ *     final figures: summed; is_estimate when any part is one. A cancelled run waits for nothing.
+ *   - run_cancel closes the provider's connection at once; `end` is called with -ERR_CANCELLED and
+ *     the usage so far before it returns.
+ *   - An endpoint that failed RUN_BREAKER_FAILURES times in a row is left out for RUN_COOLDOWN_MS;
+ *     new runs that have no other end at once. Then one run probes it. Runs that had tried it
+ *     before go on within their budget (breaker.h).
  * Messages never hold secrets of the endpoint. Thread: the loop of the http_client.
  */
 #include "net/http_client.h"
@@ -40,11 +46,14 @@ int runner_new(const struct registry *registry, struct runner **ret, struct err 
 /* When no run is left. */
 void runner_free(struct runner *r);
 
-/* Where chance and time come from; tests replace them before the first run. NULL members keep what is there. */
+/*
+ * Where chance and time come from; tests replace them before the first run. NULL members keep what
+ * is there.
+ */
 struct runner_sources {
     uint64_t (*random)(void *ctx);
-    uint64_t (*now_ms)(
-        void *ctx); /* monotonic: budget, cooldown (waits themselves are the loop's timers) */
+    /* Monotonic: budget and cooldown. The waits themselves are the loop's timers. */
+    uint64_t (*now_ms)(void *ctx);
     int64_t (*wall_ms)(void *ctx); /* for signatures */
     void *ctx;
 };
@@ -52,37 +61,38 @@ void runner_set_sources(struct runner *r, const struct runner_sources *sources);
 
 struct run; /* gone when `end` has returned */
 struct run_callbacks {
-    /* Text of the answer, taken in any case. False: no more until run_resume (the log is behind). */
+    /*
+     * Text of the answer, taken in any case. False: no more until run_resume (the log is behind).
+     */
     bool (*text)(void *ctx, struct span text);
     void (*reset)(void *ctx, const char *why); /* see above; optional only with one endpoint */
-    void (*note)(
-        void *ctx,
-        const char
-            *message); /* progress for people: "waiting 2 s: the provider asked for it"; optional */
+    /* Progress for people: "waiting 2 s: the provider asked for it". Optional. */
+    void (*note)(void *ctx, const char *message);
     /*
-     * Once: 0 (usage->finish "stop", "length", "content_filter"), -ERR_CANCELLED, or the failure: -ERR_UPSTREAM (the provider answered with it, or cut
-     * the answer), -ERR_UNAVAILABLE (not reached, or left out), -ERR_TIMEOUT, -ERR_INVALID (request cannot be built), -ERR_NO_MEMORY; with the class and a
-     * message for people (usage->finish is then "error" or "cancelled").
+     * Once: 0 (usage->finish "stop", "length", "content_filter"), -ERR_CANCELLED, or the failure:
+     * -ERR_UPSTREAM (the provider answered with it, or cut the answer), -ERR_UNAVAILABLE (not
+     * reached, or left out), -ERR_TIMEOUT, -ERR_INVALID (request cannot be built), -ERR_NO_MEMORY;
+     * with the class and a message for people (usage->finish is then "error" or "cancelled").
      */
     void (*end)(void *ctx, int result, enum wire_error_class error_class, const char *message,
                 const struct chat_usage *usage);
 };
 struct run_request {
     const char *provider;
-    struct provider_model model; /* copied */
-    const struct provider_endpoint
-        *endpoints;        /* borrowed from the registry, which outlives the run */
-    size_t endpoint_count; /* 1 to LIMIT_PROVIDER_KEYS_COUNT */
-    struct span prompt;    /* copied */
-    uint64_t first_token_timeout_ms, idle_timeout_ms,
-        retry_budget_ms; /* 0 = the defaults above (tests shorten them) */
+    struct provider_model model;               /* copied */
+    const struct provider_endpoint *endpoints; /* borrowed from the registry, which outlives us */
+    size_t endpoint_count;                     /* 1 to LIMIT_PROVIDER_KEYS_COUNT */
+    struct span prompt;                        /* copied */
+    /* 0 = the defaults above; tests shorten them. */
+    uint64_t first_token_timeout_ms, idle_timeout_ms, retry_budget_ms;
 };
 /*
- * On the client's loop. No callback before it returns. -ERR_INVALID (no endpoint), -ERR_NO_MEMORY; everything else is told by `end`.
+ * On the client's loop. No callback before it returns. -ERR_INVALID (no endpoint), -ERR_NO_MEMORY;
+ * everything else is told by `end`.
  */
-int run_start(struct runner *r, struct http_client *http, const struct run_request *request,
+int run_start(struct runner *runner, struct http_client *http, const struct run_request *request,
               const struct run_callbacks *callbacks /* borrowed, static */, void *ctx,
               struct run **ret, struct err *err) MUST_CHECK;
-void run_cancel(struct run *run);
+void run_cancel(struct run *r);
 /* Fine at any time, also when nothing is held back. */
-void run_resume(struct run *run);
+void run_resume(struct run *r);

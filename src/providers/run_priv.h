@@ -1,7 +1,8 @@
 #pragma once
 /*
- * The parts of a run: run.c decides (states, endpoints, waits), run_attempt.c does one request (HTTP and wire format, text,
- * time-outs), run_usage.c counts. An attempt only records how it ended and asks for a tick; run.c acts at the end of the turn.
+ * The parts of a run: run.c decides (states, endpoints, waits), run_attempt.c does one request
+ * (HTTP and wire format, text, time-outs), run_usage.c counts. An attempt only records how it ended
+ * and asks for a tick; run.c acts at the end of the turn.
  */
 #include "base/buf.h"
 #include "providers/breaker.h"

@@ -2,7 +2,10 @@
 
 #include "text/tokens.h"
 
-/* The text is kept in pieces so that an estimate does not depend on how the provider cut its deltas. */
+/*
+ * The text is kept in pieces so that an estimate does not depend on how the provider cut its
+ * deltas.
+ */
 #define ESTIMATE_PIECE (64u << 10)
 
 static void count_piece(struct attempt *a)
@@ -36,7 +39,9 @@ void usage_add_attempt(struct run *r)
         prompt = tokens_estimate(span_of(r->prompt, r->prompt_len));
         r->is_estimate = true;
     }
-    /* Figures sent before the end (Anthropic starts with 1) are too low when the rest was cut off. */
+    /*
+     * Figures sent before the end (Anthropic starts with 1) are too low when the rest was cut off.
+     */
     if (a->estimated > completion && (!a->has_figures || !completion || !a->has_finish)) {
         completion = a->estimated;
         r->is_estimate = true;

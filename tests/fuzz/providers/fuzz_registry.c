@@ -1,6 +1,6 @@
 /*
- * generator.json and model_pricing.json. The first byte: bit 0 which of the two. What loads must resolve and print; what does not must
- * say why, with the file's name first.
+ * generator.json and model_pricing.json. The first byte: bit 0 which of the two. What loads must
+ * resolve and print; what does not must say why, with the file's name first.
  */
 #include "base/bug.h"
 #include "providers/registry_priv.h"

@@ -1,7 +1,8 @@
 #pragma once
 /*
- * net/http_client.h without a network: each call plays the next script. The whole script runs at the end of one turn, as far as
- * the reader takes it; a script may leave the call open, so that only a time-out or a cancel ends it.
+ * net/http_client.h without a network: each call plays the next script. The whole script runs at
+ * the end of one turn, as far as the reader takes it; a script may leave the call open, so that
+ * only a time-out or a cancel ends it.
  */
 #include "net/http_client.h"
 

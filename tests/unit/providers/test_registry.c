@@ -1,6 +1,6 @@
 /*
- * Promises of the registry: tables, texts and endpoints as the protocol says, configuration checked with file and place, secrets
- * shown nowhere.
+ * Promises of the registry: tables, texts and endpoints as the protocol says, configuration checked
+ * with file and place, secrets shown nowhere.
  */
 #include "../cm.h"
 #include "base/fault.h"

@@ -1,6 +1,7 @@
 /*
- * Promises of a run: every ending is told once, with the exact text, usage and words; retries and failover as run.h says;
- * nothing doubled after a reset. The network and the wire format are fakes; the loop and its timers are real.
+ * Promises of a run: every ending is told once, with the exact text, usage and words; retries and
+ * failover as run.h says; nothing doubled after a reset. The network and the wire format are fakes;
+ * the loop and its timers are real.
  */
 #include "../cm.h"
 #include "base/clock.h"
@@ -24,6 +25,7 @@ struct bed {
     struct fake_http http;
     struct provider_endpoint endpoints[3];
     _Atomic uint64_t clock_ms, random;
+    struct bed *shared; /* whose runner, endpoints and clock are used; NULL = its own */
 };
 
 /* One run and all that it told. */
@@ -175,7 +177,7 @@ static void play(struct bed *b, struct told *o, size_t endpoints, const struct f
     o->request.provider = "fake";
     o->request.model = (struct provider_model){
         .id = "m", .price = {.input_per_million = 2, .output_per_million = 10, .is_known = true}};
-    o->request.endpoints = b->endpoints;
+    o->request.endpoints = b->shared ? b->shared->endpoints : b->endpoints;
     o->request.endpoint_count = endpoints;
     o->request.prompt = SPAN_LIT(PROMPT);
     o->text = o->notes = o->resets = BUF_INIT(100000);
@@ -631,6 +633,46 @@ static void breaker_is_shared_between_threads(void **state)
     breaker_free(k);
 }
 
+#define SHARED_ROUNDS 15
+
+static void *fail_and_recover(void *arg)
+{
+    struct bed *b = arg;
+    intptr_t good = 0;
+    for (int i = 0; i < SHARED_ROUNDS; i++) {
+        struct told o = {.request.retry_budget_ms = 1};
+        b->shared->clock_ms += RUN_COOLDOWN_MS / 3;
+        if (i % 2)
+            PLAY(b, &o, 2, {.status = 401, .pieces = {"a"}}, GOOD);
+        else
+            PLAY(b, &o, 2, {.status = 200, .pieces = {"u:1:1\nt:x\n"}}, GOOD);
+        good += o.result == 0 && strcmp(buf_str(&o.text), "Hello") == 0;
+        told_done(&o);
+    }
+    return (void *)good;
+}
+
+static void runs_of_two_loops_share_the_health_of_endpoints(void **state)
+{
+    (void)state;
+    struct bed a, b;
+    bed_up(&a);
+    bed_up(&b);
+    struct runner *own = b.runner;
+    b.runner = a.runner;
+    a.shared = b.shared = &a;
+    pthread_t other;
+    assert_int_equal(pthread_create(&other, NULL, fail_and_recover, &b), 0);
+    void *ours = fail_and_recover(&a), *theirs;
+    pthread_join(other, &theirs);
+    /* A script may be answered by another endpoint than it was written for: some runs end otherwise. */
+    assert_true((intptr_t)ours > 0 && (intptr_t)theirs > 0);
+    b.runner = own;
+    a.http.unexpected = b.http.unexpected = 0;
+    bed_down(&b);
+    bed_down(&a);
+}
+
 static void run_survives_lack_of_memory(void **state)
 {
     (void)state;
@@ -693,6 +735,7 @@ int main(void)
         cmocka_unit_test(breaker_opens_probes_and_closes),
         cmocka_unit_test(breaker_lets_one_run_probe),
         cmocka_unit_test(breaker_is_shared_between_threads),
+        cmocka_unit_test(runs_of_two_loops_share_the_health_of_endpoints),
         cmocka_unit_test(run_survives_lack_of_memory),
         cmocka_unit_test(run_without_endpoints_is_refused),
     };

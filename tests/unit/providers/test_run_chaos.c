@@ -1,6 +1,7 @@
 /*
- * Promises of a run over the real client and the real formats, against tests/fakes/provider.py on loopback: each way a provider
- * fails ends once, with the exact text, usage and words; a cancel reaches it within 100 ms; many runs at once; no key in the log.
+ * Promises of a run over the real client and the real formats, against tests/fakes/provider.py on
+ * loopback: each way a provider fails ends once, with the exact text, usage and words; a cancel
+ * reaches it within 100 ms; many runs at once; no key in the log.
  */
 #include "../cm.h"
 #include "base/clock.h"
@@ -56,7 +57,9 @@ static int start_fake(void)
     return n == 1 ? 0 : -1;
 }
 
-/* The fake's record of the requests whose path holds `part`, the last of them. Caller: json_decref. */
+/*
+ * The fake's record of the requests whose path holds `part`, the last of them. Caller: json_decref.
+ */
 static json_t *fake_saw(const char *part, size_t *ret_count)
 {
     struct sockaddr_in to = {.sin_family = AF_INET,
