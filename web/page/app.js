@@ -161,6 +161,7 @@ function onEvent(id, event, data) {
   if (event === 'token') { current.text += data.text; renderSoon(); setStatus(''); }
   else if (event === 'status') setStatus(data.progress > 0 && data.progress < 1 ? `${data.message} (${Math.round(data.progress * 100)} %)` : data.message);
   else if (event === 'citation') addCitation(data);
+  else if (event === 'reset') { current.text = ''; current.citations = []; $('citations').replaceChildren(); renderSoon(); setStatus('Another provider begins the answer again.'); }
   else if (event === 'error') { current.error = data; setStatus(data.message + (data.hint ? `. ${data.hint}` : ''), true); }
   else if (event === 'done') finish(data.reason);
   keepSoon();
