@@ -28,11 +28,23 @@ static int on_token(struct ask *a, const json_t *data)
     return a->is_json ? 0 : terminal_write_foreign(&a->terminal, text, a->err);
 }
 
+/* Another provider begins the answer again: what was printed cannot be taken back, so it is said. */
+static int on_reset(struct ask *a)
+{
+    static const struct span note =
+        SPAN_INIT("\n\n[The model's connection failed. The answer begins again:]\n\n");
+    buf_clear(&a->answer);
+    json_array_clear(a->citations);
+    return a->is_json ? 0 : terminal_write_foreign(&a->terminal, note, a->err);
+}
+
 static int on_event(void *ctx, const struct client_event *e)
 {
     struct ask *a = ctx;
     if (span_is(e->type, "token"))
         return on_token(a, e->data);
+    if (span_is(e->type, "reset"))
+        return on_reset(a);
     if (span_is(e->type, "status")) {
         if (!a->answer.len) /* later it would tear the text apart on a terminal */
             terminal_progress(&a->terminal, e->data);
