@@ -102,11 +102,11 @@ static int refuse_header(struct span name, const char *why, struct err *err)
 
 static int add_header(struct http_call *c, const char *line, struct err *err)
 {
-    struct span rest = span_str(line), name = SPAN_NULL;
+    struct span rest = span_str(line);
     ptrdiff_t colon = span_find_char(rest, ':');
     if (colon < 0)
         return err_set(err, ERR_INVALID, "a header has no colon");
-    name = span_first(rest, (size_t)colon);
+    struct span name = span_first(rest, (size_t)colon);
     if (!is_token(name))
         return err_set(err, ERR_INVALID, "the name of a header has characters it must not have");
     for (size_t i = name.len; i < rest.len; i++)

@@ -1,5 +1,6 @@
 #include "net/sse.h"
 
+#include "base/bug.h"
 #include "base/err.h"
 #include "base/limits.h"
 #include "base/mem.h"
@@ -103,6 +104,7 @@ static int take_line(struct sse_reader *r, sse_handler *each, void *ctx)
     r->started = true;
     if (!line.len)
         return dispatch(r, each, ctx);
+    BUG_ON(!line.ptr); /* a length has bytes */
     ptrdiff_t colon = span_find_char(line, ':');
     if (colon == 0)
         return 0; /* a comment: keep-alive */

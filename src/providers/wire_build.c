@@ -1,3 +1,4 @@
+#include "base/bug.h"
 #include "base/mem.h"
 #include "providers/wire_priv.h"
 
@@ -79,6 +80,7 @@ static int put_header(struct wire_request *r, struct span name, const char *pref
     char *line = mem_try(len + 1);
     if (!line)
         return err_set(err, ERR_NO_MEMORY, "request to the provider: no memory left");
+    BUG_ON(!name.ptr);
     memcpy(line, name.ptr, name.len);
     memcpy(line + name.len, ": ", 2);
     memcpy(line + name.len + 2, prefix, before);

@@ -1,5 +1,7 @@
 #include "providers/wire_priv.h"
 
+#include "base/bug.h"
+
 #define PRELUDE 12u /* total length, headers length, checksum of both */
 #define TRAILER 4u  /* checksum of all before it */
 
@@ -22,6 +24,7 @@ uint32_t wire_crc32(uint32_t crc, struct span s)
 static uint32_t be32(struct span s)
 {
     const unsigned char *p = (const unsigned char *)s.ptr;
+    BUG_ON(!p || s.len < 4);
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
