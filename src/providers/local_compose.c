@@ -388,6 +388,8 @@ static struct unit *best_command(struct local *l)
         const struct part *p = &l->parts[u->passage];
         if (u->kind != UNIT_COMMAND || u->is_used || p->in->is_test || !compose_is_safe(l, u->text))
             continue;
+        if (l->total > 0 && share(l, u->mask | u->near_mask | p->symbol_mask) < 0.25f)
+            continue; /* commands for something else */
         float value = p->score + share(l, u->mask) + 0.8f * share(l, u->near_mask & ~u->mask);
         if (u->end_line - u->start_line < EXCERPT_LINES)
             value += 0.1f;
@@ -472,7 +474,8 @@ bool compose_point(struct local *l, struct part *part, bool with_code)
     struct excerpt e = {0, 0};
     if (with_code && !part->is_prose)
         e = excerpt_choose(l, part, EXCERPT_LINES);
-    if (e.start_line && !is_telling(l, part, e))
+    bool is_preamble = wants_code(l) && part->is_type && is_file_top(part);
+    if (e.start_line && (is_preamble || !is_telling(l, part, e)))
         e.start_line = 0;
     if (!u && !e.start_line)
         return false;
@@ -483,6 +486,7 @@ bool compose_point(struct local *l, struct part *part, bool with_code)
         u = NULL;
     bool is_shown = u && u->start_line >= e.start_line && u->end_line <= e.end_line;
     if (e.start_line) {
+        out_str(l->out, l->is_in_list ? "\n" : "");
         if (has_name)
             put_name(l, part);
         if (is_shown)
@@ -504,6 +508,7 @@ bool compose_point(struct local *l, struct part *part, bool with_code)
         put_cited(l, u);
     }
     out_str(l->out, "\n");
+    l->is_in_list = e.start_line == 0;
     part->is_used = true;
     return true;
 }
@@ -573,7 +578,7 @@ static bool is_file_used(const struct local *l, struct span path)
 }
 
 /* Points in the order of the parts, files that have not been named first. */
-static size_t put_list(struct local *l, float least, size_t max)
+static void put_list(struct local *l, float least, size_t max)
 {
     size_t count = 0;
     for (int pass = 0; pass < 2; pass++) {
@@ -583,7 +588,6 @@ static size_t put_list(struct local *l, float least, size_t max)
                 count += compose_point(l, p, false);
         }
     }
-    return count;
 }
 
 static void put_points(struct local *l, struct part *lead)
@@ -605,8 +609,9 @@ static void put_points(struct local *l, struct part *lead)
             compose_point(l, p, true))
             count++;
     }
-    if (put_list(l, lead->score, list_max))
-        out_str(l->out, "\n");
+    put_list(l, lead->score, list_max);
+    out_str(l->out, l->is_in_list ? "\n" : "");
+    l->is_in_list = false;
 }
 
 /* Steps told in a sentence rather than in a block: the part of the sentence that says most. */
