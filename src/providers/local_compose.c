@@ -272,10 +272,11 @@ static struct excerpt lead_excerpt(const struct local *l, const struct part *par
     return e.start_line ? e : excerpt_choose(l, part, EXCERPT_LINES);
 }
 
-static bool is_in_excerpt(const struct part *part, const struct unit *u, struct excerpt e)
+static bool is_in_excerpt(const struct local *l, const struct part *part, const struct unit *u,
+                          struct excerpt e)
 {
-    return u->start_line >= e.start_line && u->end_line <= e.end_line &&
-           u->start_line >= part->in->start_line && u->end_line <= part->in->end_line;
+    return &l->parts[u->passage] == part && u->start_line >= e.start_line &&
+           u->end_line <= e.end_line;
 }
 
 /* Does the comment document the part: above it, or the string that a Python definition begins with? */
@@ -308,6 +309,51 @@ static struct unit *lead_support(struct local *l, const struct part *part, const
     return is_inside && wants_code(l) && (part->is_function || part->is_type) ? NULL : u;
 }
 
+struct lead { /* what the first paragraph is made of */
+    struct unit *support;
+    const char *template;
+    struct excerpt e;
+    bool says_all; /* the sentence needs no template beside it */
+    enum { SUPPORT_LAST, SUPPORT_FIRST, SUPPORT_AFTER } place;
+};
+
+static struct lead plan_lead(struct local *l, const struct part *part, const struct part *top)
+{
+    struct lead d = {.support = lead_support(l, part, top),
+                     .template = lead_template(l, part, top)};
+    const struct local_texts *t = l->texts;
+    if (!part->is_prose)
+        d.e = lead_excerpt(l, part);
+    /* A second thought about what is shown can be read there. */
+    if (d.support && wants_code(l) && !d.support->is_leading &&
+        is_in_excerpt(l, part, d.support, d.e))
+        d.support = NULL;
+    struct unit *u = d.support;
+    if (u && d.e.start_line && d.e.end_line - d.e.start_line < 2)
+        d.e.start_line = 0; /* a line or two say less than the sentence */
+    bool is_own = u && (u->passage == (uint32_t)(part - l->parts) ||
+                        u->passage == (uint32_t)(top - l->parts));
+    bool is_telling = u && share(l, u->mask | u->near_mask) >= 0.4f;
+    d.says_all = is_telling && part->in->symbol.len == 0 && l->words.kind != QUESTION_WHERE;
+    if (is_own && is_telling && is_file_top(part) && wants_code(l) && !d.e.start_line)
+        d.says_all = true;
+    /* A list of places that may fit begins with one more of them, not with the code of one. */
+    bool is_vague = d.template == t->lead_closest || d.template == t->lead_place;
+    if (l->words.kind == QUESTION_WHICH && is_own && is_vague) {
+        d.says_all = true;
+        d.e.start_line = 0;
+    }
+    if (d.says_all || (is_own && part->in->symbol.len && part->definition_line && part == top &&
+                       !is_about_symbol(l, part, u)))
+        d.template = t->lead_place;
+    d.place = is_own ? SUPPORT_FIRST : SUPPORT_LAST;
+    /* "The closest match is" introduces; after a quotation it would take back what was said. */
+    is_vague = d.template == t->lead_closest || d.template == t->lead_place;
+    if (is_own && is_vague && (!d.says_all || d.e.start_line))
+        d.place = d.e.start_line ? SUPPORT_LAST : SUPPORT_AFTER;
+    return d;
+}
+
 void compose_lead(struct local *l, struct part *part)
 {
     struct part *top = part;
@@ -317,61 +363,32 @@ void compose_lead(struct local *l, struct part *part)
         out_str(l->out, "\n\n");
         return;
     }
-    struct unit *support = lead_support(l, part, top);
-    bool says_all = support && part->in->symbol.len == 0 && l->words.kind != QUESTION_WHERE &&
-                    share(l, support->mask | support->near_mask) >= 0.4f;
-    struct excerpt e = {0, 0};
-    if (!part->is_prose)
-        e = lead_excerpt(l, part);
-    if (support && e.start_line && e.end_line - e.start_line < 2)
-        e.start_line = 0; /* a line or two say less than the sentence */
-    /* A list of places that may fit begins with one more of them, not with the code of one. */
-    const char *template = lead_template(l, part, top);
-    bool is_first = support && (support->passage == (uint32_t)(part - l->parts) ||
-                                support->passage == (uint32_t)(top - l->parts));
-    bool is_one_of_many = l->words.kind == QUESTION_WHICH && is_first &&
-                          (template == l->texts->lead_closest || template == l->texts->lead_place);
-    if (is_file_top(part) && wants_code(l) && is_first && !e.start_line &&
-        share(l, support->mask | support->near_mask) >= 0.4f)
-        says_all = true;
-    if (is_one_of_many) {
-        says_all = true;
-        e.start_line = 0;
-    }
+    struct lead d = plan_lead(l, part, top);
     /* What is shown is what is cited: one place a reader can go to, not three of one file. */
     struct chat_passage in = *part->in;
-    if (e.start_line) {
-        in.start_line = e.start_line;
-        in.end_line = e.end_line;
+    if (d.e.start_line) {
+        in.start_line = d.e.start_line;
+        in.end_line = d.e.end_line;
     }
     struct part shown = {.in = &in};
-    bool is_after = false;
-    bool is_placed = says_all || (is_first && part->in->symbol.len && part->definition_line &&
-                                  part == top && !is_about_symbol(l, part, support));
-    template = is_placed ? l->texts->lead_place : template;
-    /* "The closest match is" introduces; a quotation has been introduced by nothing. */
-    if (is_first && (template == l->texts->lead_place || template == l->texts->lead_closest) &&
-        (!says_all || e.start_line)) {
-        is_first = false;
-        is_after = e.start_line == 0;
+    bool has_template = !d.says_all || d.e.start_line;
+    if (d.support && d.place == SUPPORT_FIRST) {
+        put_cited(l, d.support);
+        out_str(l->out, has_template ? " " : "");
     }
-    if (is_first) {
-        put_cited(l, support);
-        out_str(l->out, says_all && !e.start_line ? "" : " ");
-    }
-    if (!says_all || e.start_line)
-        out_template(l->out, template, &shown, SPAN_NULL);
-    if (is_after) {
+    if (has_template)
+        out_template(l->out, d.template, &shown, SPAN_NULL);
+    if (d.support && d.place == SUPPORT_AFTER) {
         out_str(l->out, " ");
-        put_cited(l, support);
+        put_cited(l, d.support);
     }
     out_str(l->out, "\n\n");
-    if (e.start_line) { /* right below the citation it is from */
-        out_excerpt(l->out, part, e);
+    if (d.e.start_line) { /* right below the citation it is from */
+        out_excerpt(l->out, part, d.e);
         out_str(l->out, "\n");
     }
-    if (support && !is_first && !is_after && !is_in_excerpt(part, support, e)) {
-        put_cited(l, support);
+    if (d.support && d.place == SUPPORT_LAST && !is_in_excerpt(l, part, d.support, d.e)) {
+        put_cited(l, d.support);
         out_str(l->out, "\n\n");
     }
 }
