@@ -621,9 +621,11 @@ static void put_points(struct local *l, struct part *lead)
     }
     for (size_t i = 0; i < l->part_count && count < code_max; i++) {
         struct part *p = &l->parts[l->order[i]];
-        if (!p->is_prose && !(wants_code(l) && (p->is_stand_in || p->is_constructor)) &&
-            !is_file_used(l, p->in->path) && is_worth_a_point(l, p, lead->score * 1.4f) &&
-            compose_point(l, p, true))
+        bool shows_nothing =
+            p->is_stand_in || p->is_constructor || (p->in->is_test && !l->words.is_about_tests);
+        if (p->is_prose || is_file_used(l, p->in->path) || (wants_code(l) && shows_nothing))
+            continue;
+        if (is_worth_a_point(l, p, lead->score * 1.4f) && compose_point(l, p, true))
             count++;
     }
     put_list(l, lead->score, list_max);

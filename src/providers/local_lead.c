@@ -194,22 +194,34 @@ static bool is_call(struct span line, struct span name)
     return false;
 }
 
+/* A short name is many functions' name; with its file's before it, it is this one. At a margin: a prototype. */
+static bool has_call(const struct local *l, const struct part *p, struct span name,
+                     struct span stem)
+{
+    for (size_t k = 0; k < p->unit_count; k++) {
+        const struct unit *u = &l->units[p->first_unit + k];
+        bool is_inside = u->text.len && (u->text.ptr[0] == ' ' || u->text.ptr[0] == '\t');
+        if (u->kind == UNIT_CODE && is_inside && is_call(u->text, name) &&
+            (name.len > 8 || has_name(u->text, stem)))
+            return true;
+    }
+    return false;
+}
+
 struct part *lead_caller(struct local *l, const struct part *part)
 {
     struct span name = last_name(part->in->symbol), stem = stem_of(part->in->path);
+    struct part *near = NULL; /* in the same file: better than none */
     if (!part->is_function || name.len < 3)
         return NULL;
     for (size_t i = 0; i < l->part_count; i++) {
         struct part *p = &l->parts[l->order[i]];
-        if (p->is_prose || p->in->is_test || p->is_stand_in || span_eq(p->in->path, part->in->path))
+        if (p->is_prose || p->in->is_test || p->is_stand_in || p == part ||
+            span_eq(p->in->symbol, part->in->symbol) || !has_call(l, p, name, stem))
             continue;
-        for (size_t k = 0; k < p->unit_count; k++) {
-            const struct unit *u = &l->units[p->first_unit + k];
-            /* A short name is many functions' name; with the file's before it, it is this one. */
-            if (u->kind == UNIT_CODE && is_call(u->text, name) &&
-                (name.len > 8 || has_name(u->text, stem)))
-                return p;
-        }
+        if (!span_eq(p->in->path, part->in->path))
+            return p;
+        near = near ? near : p;
     }
-    return NULL;
+    return near;
 }

@@ -150,7 +150,7 @@ struct part *lead_choose(struct local *l, struct part *first);
 struct unit *file_purpose(struct local *l, const struct part *top);
 /* The sentence that this one leans on, or itself; NULL when that one is missing. */
 struct unit *sentence_start(const struct local *l, struct unit *u);
-/* First part outside the file and its tests that calls the part's function; NULL when none does. */
+/* First part that calls the part's function, of another file if there is one; no test. NULL when none does. */
 struct part *lead_caller(struct local *l, const struct part *part);
 
 /* ---- excerpt ---- */
