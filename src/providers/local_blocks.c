@@ -198,6 +198,7 @@ static void add_unit(struct cutter *c, enum unit_kind kind, struct span text, ui
     *u = (struct unit){.text = text, .passage = c->passage, .kind = kind, .is_leading = is_leading};
     u->start_line = c->part->in->start_line + first;
     u->end_line = c->part->in->start_line + last;
+    u->is_leaning = kind != UNIT_CODE && kind != UNIT_COMMAND && is_leaning(text);
     u->mask = words_mask(&l->words, text);
     u->near_mask = c->heading_mask;
     u->heading = c->heading;

@@ -5,6 +5,7 @@
 
 #define SENTENCES (1u << UNIT_SENTENCE | 1u << UNIT_COMMENT)
 #define EXCERPT_LINES 12
+#define FUNCTION_LINES 20 /* a function of this length is shown whole when it is the answer */
 
 /* Rounds before the last must not hold what clients take for the end of a research (deepwiki protocol §2.7). */
 bool compose_is_safe(const struct local *l, struct span text)
@@ -173,13 +174,18 @@ static bool is_about_symbol(const struct local *l, const struct part *part, cons
 
 /* ---- the first paragraph ---- */
 
-static const char *lead_template(const struct local *l, const struct part *part)
+static const char *lead_template(const struct local *l, const struct part *part,
+                                 const struct part *top)
 {
     const struct local_texts *t = l->texts;
     float named = share(l, part->symbol_mask),
           covered = share(l, part->symbol_mask | part->mask | part->path_mask);
     if (!has_telling_name(part))
         return t->lead_place;
+    if (part != top) { /* the file was found by its top: both speak for it */
+        named = 1;
+        covered = share(l, part->symbol_mask | part->mask | top->mask | top->path_mask);
+    }
     if (covered < 0.6f || named < 0.15f)
         return t->lead_closest;
     if (l->words.kind == QUESTION_WHERE)
@@ -201,15 +207,36 @@ static struct unit *first_sentence(struct local *l, const struct part *part)
     return NULL;
 }
 
+/* The best sentence, from the one it leans on; one that leans on what is not there, if nothing else is. */
+static struct unit *best_opening(struct local *l, const struct part *part, float least)
+{
+    struct unit *hidden[8], *best = NULL, *start = NULL;
+    size_t count = 0;
+    while (!start && count < ARRAY_LEN(hidden)) {
+        struct unit *u = rank_best_unit(l, part, 1u << UNIT_SENTENCE, least);
+        if (!u)
+            break;
+        best = best ? best : u;
+        start = sentence_start(l, u);
+        if (!start) {
+            u->is_used = true;
+            hidden[count++] = u;
+        }
+    }
+    while (count > 0)
+        hidden[--count]->is_used = false;
+    return start ? start : best;
+}
+
 /* The best sentence of prose, or the first for an overview, and up to two that follow in the same paragraph. */
 static bool put_prose(struct local *l, struct part *part)
 {
     bool is_overview = l->words.kind == QUESTION_OVERVIEW;
     struct unit *best = is_overview ? first_sentence(l, part) : NULL;
     if (!best)
-        best = rank_best_unit(l, part, 1u << UNIT_SENTENCE, least_score(l));
+        best = best_opening(l, part, least_score(l));
     if (!best)
-        best = rank_best_unit(l, part, 1u << UNIT_SENTENCE, 0);
+        best = best_opening(l, part, 0);
     if (!best)
         return false;
     size_t bytes = best->text.len;
@@ -235,52 +262,133 @@ static bool put_prose(struct local *l, struct part *part)
     return true;
 }
 
+static struct excerpt lead_excerpt(const struct local *l, const struct part *part)
+{
+    struct excerpt e = {0, 0};
+    if (wants_code(l) && is_file_top(part) && part->is_type)
+        return e; /* imports and the like show nothing */
+    if (wants_code(l))
+        e = excerpt_function(l, part, FUNCTION_LINES);
+    return e.start_line ? e : excerpt_choose(l, part, EXCERPT_LINES);
+}
+
+static bool is_in_excerpt(const struct local *l, const struct part *part, const struct unit *u,
+                          struct excerpt e)
+{
+    return &l->parts[u->passage] == part && u->start_line >= e.start_line &&
+           u->end_line <= e.end_line;
+}
+
+/* Does the comment document the part: above it, or the string that a Python definition begins with? */
+static bool is_doc(const struct local *l, const struct part *part, const struct unit *u)
+{
+    if (!part->definition_line || u->start_line < part->definition_line)
+        return true;
+    if (!span_is(part->in->language, "python"))
+        return false;
+    const struct unit *first = l->units + part->first_unit, *before = u;
+    while (before > first && before->kind != UNIT_CODE)
+        before--;
+    struct span t = span_trim(before->text);
+    return before->kind == UNIT_CODE && before->start_line < part->definition_line + 5 && t.len &&
+           t.ptr[t.len - 1] == ':';
+}
+
+/* What the file says of itself when its top led here, else what is said of the part. */
+static struct unit *lead_support(struct local *l, const struct part *part, const struct part *top)
+{
+    struct unit *u = wants_code(l) ? file_purpose(l, top) : NULL;
+    if (!u && wants_code(l) && part->is_function)
+        u = doc_sentence(l, part);
+    if (!u || u->is_leaning)
+        u = support_of(l, part);
+    if (!u || u->is_leaning || (u->kind == UNIT_COMMENT && begins_small(u->text)))
+        return NULL;
+    /* A remark about one line of the code is a detail, and can be read there. */
+    bool is_inside = u->passage == (uint32_t)(part - l->parts) && !is_doc(l, part, u);
+    return is_inside && wants_code(l) && (part->is_function || part->is_type) ? NULL : u;
+}
+
+struct lead { /* what the first paragraph is made of */
+    struct unit *support;
+    const char *template;
+    struct excerpt e;
+    bool says_all; /* the sentence needs no template beside it */
+    enum { SUPPORT_LAST, SUPPORT_FIRST, SUPPORT_AFTER } place;
+};
+
+static struct lead plan_lead(struct local *l, const struct part *part, const struct part *top)
+{
+    struct lead d = {.support = lead_support(l, part, top),
+                     .template = lead_template(l, part, top)};
+    const struct local_texts *t = l->texts;
+    if (!part->is_prose)
+        d.e = lead_excerpt(l, part);
+    /* A second thought about what is shown can be read there. */
+    if (d.support && wants_code(l) && !d.support->is_leading &&
+        is_in_excerpt(l, part, d.support, d.e))
+        d.support = NULL;
+    struct unit *u = d.support;
+    if (u && d.e.start_line && d.e.end_line - d.e.start_line < 2)
+        d.e.start_line = 0; /* a line or two say less than the sentence */
+    bool is_own = u && (u->passage == (uint32_t)(part - l->parts) ||
+                        u->passage == (uint32_t)(top - l->parts));
+    bool is_telling = u && share(l, u->mask | u->near_mask) >= 0.4f;
+    d.says_all = is_telling && part->in->symbol.len == 0 && l->words.kind != QUESTION_WHERE;
+    if (is_own && is_telling && is_file_top(part) && wants_code(l) && !d.e.start_line)
+        d.says_all = true;
+    /* A list of places that may fit begins with one more of them, not with the code of one. */
+    bool is_vague = d.template == t->lead_closest || d.template == t->lead_place;
+    if (l->words.kind == QUESTION_WHICH && is_own && is_vague) {
+        d.says_all = true;
+        d.e.start_line = 0;
+    }
+    if (d.says_all || (is_own && part->in->symbol.len && part->definition_line && part == top &&
+                       !is_about_symbol(l, part, u)))
+        d.template = t->lead_place;
+    d.place = is_own ? SUPPORT_FIRST : SUPPORT_LAST;
+    /* "The closest match is" introduces; after a quotation it would take back what was said. */
+    is_vague = d.template == t->lead_closest || d.template == t->lead_place;
+    if (is_own && is_vague && (!d.says_all || d.e.start_line))
+        d.place = d.e.start_line ? SUPPORT_LAST : SUPPORT_AFTER;
+    return d;
+}
+
 void compose_lead(struct local *l, struct part *part)
 {
-    part->is_used = true;
+    struct part *top = part;
+    part = lead_choose(l, part);
+    part->is_used = top->is_used = true;
     if (part->is_prose && put_prose(l, part)) {
         out_str(l->out, "\n\n");
         return;
     }
-    struct unit *support = support_of(l, part);
-    bool says_all = support && part->in->symbol.len == 0 && l->words.kind != QUESTION_WHERE &&
-                    share(l, support->mask | support->near_mask) >= 0.4f;
-    struct excerpt e = {0, 0};
-    if (!part->is_prose)
-        e = excerpt_choose(l, part, EXCERPT_LINES);
-    if (support && e.start_line && e.end_line - e.start_line < 2)
-        e.start_line = 0; /* a line or two say less than the sentence */
-    /* A list of places that may fit begins with one more of them, not with the code of one. */
-    const char *template = lead_template(l, part);
-    bool is_first = support && support->passage == (uint32_t)(part - l->parts);
-    bool is_one_of_many = l->words.kind == QUESTION_WHICH && is_first &&
-                          (template == l->texts->lead_closest || template == l->texts->lead_place);
-    if (is_one_of_many) {
-        says_all = true;
-        e.start_line = 0;
-    }
+    struct lead d = plan_lead(l, part, top);
     /* What is shown is what is cited: one place a reader can go to, not three of one file. */
     struct chat_passage in = *part->in;
-    if (e.start_line) {
-        in.start_line = e.start_line;
-        in.end_line = e.end_line;
+    if (d.e.start_line) {
+        in.start_line = d.e.start_line;
+        in.end_line = d.e.end_line;
     }
     struct part shown = {.in = &in};
-    bool is_placed = says_all || (is_first && part->in->symbol.len && part->definition_line &&
-                                  !is_about_symbol(l, part, support));
-    if (is_first) {
-        put_cited(l, support);
-        out_str(l->out, says_all && !e.start_line ? "" : " ");
+    bool has_template = !d.says_all || d.e.start_line;
+    if (d.support && d.place == SUPPORT_FIRST) {
+        put_cited(l, d.support);
+        out_str(l->out, has_template ? " " : "");
     }
-    if (!says_all || e.start_line)
-        out_template(l->out, is_placed ? l->texts->lead_place : template, &shown, SPAN_NULL);
+    if (has_template)
+        out_template(l->out, d.template, &shown, SPAN_NULL);
+    if (d.support && d.place == SUPPORT_AFTER) {
+        out_str(l->out, " ");
+        put_cited(l, d.support);
+    }
     out_str(l->out, "\n\n");
-    if (e.start_line) { /* right below the citation it is from */
-        out_excerpt(l->out, part, e);
+    if (d.e.start_line) { /* right below the citation it is from */
+        out_excerpt(l->out, part, d.e);
         out_str(l->out, "\n");
     }
-    if (support && !is_first) {
-        put_cited(l, support);
+    if (d.support && d.place == SUPPORT_LAST && !is_in_excerpt(l, part, d.support, d.e)) {
+        put_cited(l, d.support);
         out_str(l->out, "\n\n");
     }
 }
@@ -297,6 +405,8 @@ static struct unit *best_command(struct local *l)
         const struct part *p = &l->parts[u->passage];
         if (u->kind != UNIT_COMMAND || u->is_used || p->in->is_test || !compose_is_safe(l, u->text))
             continue;
+        if (l->total > 0 && share(l, u->mask | u->near_mask | p->symbol_mask) < 0.25f)
+            continue; /* commands for something else */
         float value = p->score + share(l, u->mask) + 0.8f * share(l, u->near_mask & ~u->mask);
         if (u->end_line - u->start_line < EXCERPT_LINES)
             value += 0.1f;
@@ -316,7 +426,8 @@ static bool put_commands(struct local *l)
     struct part *part = &l->parts[u->passage];
     struct unit *before = u > l->units + part->first_unit ? u - 1 : NULL;
     bool has_words = before && before->kind == UNIT_SENTENCE && !before->is_boilerplate &&
-                     before->end_line + 3 >= u->start_line && compose_is_safe(l, before->text);
+                     !before->is_leaning && before->end_line + 3 >= u->start_line &&
+                     compose_is_safe(l, before->text);
     struct excerpt e = {u->start_line, u->end_line};
     if (e.end_line - e.start_line >= EXCERPT_LINES)
         e.end_line = e.start_line + EXCERPT_LINES - 1;
@@ -380,7 +491,8 @@ bool compose_point(struct local *l, struct part *part, bool with_code)
     struct excerpt e = {0, 0};
     if (with_code && !part->is_prose)
         e = excerpt_choose(l, part, EXCERPT_LINES);
-    if (e.start_line && !is_telling(l, part, e))
+    bool is_preamble = wants_code(l) && part->is_type && is_file_top(part);
+    if (e.start_line && (is_preamble || !is_telling(l, part, e)))
         e.start_line = 0;
     if (!u && !e.start_line)
         return false;
@@ -391,6 +503,7 @@ bool compose_point(struct local *l, struct part *part, bool with_code)
         u = NULL;
     bool is_shown = u && u->start_line >= e.start_line && u->end_line <= e.end_line;
     if (e.start_line) {
+        out_str(l->out, l->is_in_list ? "\n" : "");
         if (has_name)
             put_name(l, part);
         if (is_shown)
@@ -412,6 +525,7 @@ bool compose_point(struct local *l, struct part *part, bool with_code)
         put_cited(l, u);
     }
     out_str(l->out, "\n");
+    l->is_in_list = e.start_line == 0;
     part->is_used = true;
     return true;
 }
@@ -481,7 +595,7 @@ static bool is_file_used(const struct local *l, struct span path)
 }
 
 /* Points in the order of the parts, files that have not been named first. */
-static size_t put_list(struct local *l, float least, size_t max)
+static void put_list(struct local *l, float least, size_t max)
 {
     size_t count = 0;
     for (int pass = 0; pass < 2; pass++) {
@@ -491,23 +605,32 @@ static size_t put_list(struct local *l, float least, size_t max)
                 count += compose_point(l, p, false);
         }
     }
-    return count;
 }
 
-static void put_points(struct local *l, const struct part *lead)
+static void put_points(struct local *l, struct part *lead)
 {
     bool is_listing = l->words.kind == QUESTION_WHICH;
     bool is_about_code = l->words.kind != QUESTION_OVERVIEW && l->words.kind != QUESTION_STEPS;
     size_t code_max = !is_about_code || is_listing ? 0 : 2, list_max = is_listing ? 7 : 3;
     size_t count = 0;
+    struct part *caller = code_max && wants_code(l) ? lead_caller(l, lead_choose(l, lead)) : NULL;
+    if (caller && !caller->is_used) {
+        l->called = last_name(lead_choose(l, lead)->in->symbol);
+        count += compose_point(l, caller, true);
+        l->called = SPAN_NULL;
+    }
     for (size_t i = 0; i < l->part_count && count < code_max; i++) {
         struct part *p = &l->parts[l->order[i]];
-        if (!p->is_prose && !is_file_used(l, p->in->path) &&
-            is_worth_a_point(l, p, lead->score * 1.4f) && compose_point(l, p, true))
+        bool shows_nothing =
+            p->is_stand_in || p->is_constructor || (p->in->is_test && !l->words.is_about_tests);
+        if (p->is_prose || is_file_used(l, p->in->path) || (wants_code(l) && shows_nothing))
+            continue;
+        if (is_worth_a_point(l, p, lead->score * 1.4f) && compose_point(l, p, true))
             count++;
     }
-    if (put_list(l, lead->score, list_max))
-        out_str(l->out, "\n");
+    put_list(l, lead->score, list_max);
+    out_str(l->out, l->is_in_list ? "\n" : "");
+    l->is_in_list = false;
 }
 
 /* Steps told in a sentence rather than in a block: the part of the sentence that says most. */
@@ -542,12 +665,24 @@ static struct part *best_overview(struct local *l)
     return best ? best : &l->parts[l->order[0]];
 }
 
+/* "What is Tidewatch?": all that is asked for is the title of the README. */
+static bool asks_for_project(const struct local *l)
+{
+    for (size_t i = 0; i < l->part_count && l->words.kind == QUESTION_WHAT; i++) {
+        const struct part *p = &l->parts[i];
+        if (p->is_readme && l->total > 0 && share(l, p->symbol_mask) > 0.99f &&
+            span_find_char(p->in->symbol, '>') < 0)
+            return true;
+    }
+    return false;
+}
+
 void compose_plain(struct local *l)
 {
     struct part *lead = &l->parts[l->order[0]];
     if (l->words.kind == QUESTION_STEPS)
         lead = best_told(l);
-    else if (l->words.kind == QUESTION_OVERVIEW)
+    else if (l->words.kind == QUESTION_OVERVIEW || asks_for_project(l))
         lead = best_overview(l);
     if (l->words.kind != QUESTION_STEPS || !put_commands(l))
         compose_lead(l, lead);

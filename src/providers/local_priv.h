@@ -5,6 +5,7 @@
  *   local_words.c     question → kind of question, terms
  *   local_blocks.c    passages → units (sentences, comment sentences, code lines, commands) with their lines
  *   local_rank.c      weights of terms, scores of units and passages
+ *   local_lead.c      which passage opens an answer, which sentence may
  *   local_excerpt.c   the lines of a passage that matter
  *   local_compose.c   a plain answer; local_research.c the rounds of a research
  *   local_out.c       pieces to the sink; local_lang.c the fixed texts
@@ -68,8 +69,9 @@ struct unit {
     uint64_t mask;      /* question terms in it */
     uint64_t near_mask; /* terms of the heading above it */
     float score;
-    bool is_item;        /* of a list */
-    bool is_leading;     /* first sentence of its block */
+    bool is_item;    /* of a list */
+    bool is_leading; /* first sentence of its block */
+    bool is_leaning; /* begins with "It", "Each", …: not to be read without what stands before */
     bool is_boilerplate; /* licence, badge, table rule */
     bool is_used;
 };
@@ -80,6 +82,10 @@ struct part { /* what is known of one passage */
     uint64_t mask, symbol_mask, path_mask;
     float score;
     uint32_t definition_line; /* line that names the symbol, 0 when unknown */
+    bool is_type;             /* defines a class, a struct, … */
+    bool is_function;         /* defines a function or a method; not a constructor */
+    bool is_constructor;
+    bool is_stand_in; /* a mock, fake, simulated … that the question does not ask for */
     bool is_prose;
     bool is_readme;
     bool is_used; /* cited already, now or in the history */
@@ -104,9 +110,10 @@ struct local {
     struct range *cited; /* owned; citations of the history */
     size_t cited_count, cited_cap;
     struct local_out *out;
-    float total;     /* weight of all terms that occur; 0 when none does */
-    bool is_in_list; /* the last point was a list item: a paragraph needs a blank line first */
-    bool is_guarded; /* rounds before the last must not hold words that end a research */
+    struct span called; /* a call of this is worth showing; may be empty */
+    float total;        /* weight of all terms that occur; 0 when none does */
+    bool is_in_list;    /* the last point was a list item: a paragraph needs a blank line first */
+    bool is_guarded;    /* rounds before the last must not hold words that end a research */
 };
 
 /* 0 or -ERR_NO_MEMORY. */
@@ -121,11 +128,38 @@ bool language_is_prose(struct span language, struct span path);
 /* Name for a fence: "python", "c", "" … */
 struct span language_for_fence(const struct chat_passage *p);
 
+/* The last part of a qualified name: what its own line is written with. */
+struct span last_name(struct span symbol);
+/* Does `name` stand in `text` between borders of words? */
+bool has_name(struct span text, struct span name);
+
+/* ---- what opens an answer ---- */
+
+/* Does the text begin with a word that points back: "It", "Each", "These", "Otherwise"? */
+bool is_leaning(struct span text);
+bool begins_small(struct span text);
+/* Sets is_type, is_function, is_constructor and is_stand_in; definition_line is known. */
+void lead_classify(const struct local *l, struct part *part);
+/* Is the question after the code that does something? */
+bool wants_code(const struct local *l);
+/* The top of a file, without a function: a comment, imports, perhaps a type. */
+bool is_file_top(const struct part *part);
+/* The best function of the leading part's file where that part does not show how; else the part itself. */
+struct part *lead_choose(struct local *l, struct part *first);
+/* The first sentence of what a file says of itself; NULL when it says nothing or it cannot stand alone. */
+struct unit *file_purpose(struct local *l, const struct part *top);
+/* The sentence that this one leans on, or itself; NULL when that one is missing. */
+struct unit *sentence_start(const struct local *l, struct unit *u);
+/* First part that calls the part's function, of another file if there is one; no test. NULL when none does. */
+struct part *lead_caller(struct local *l, const struct part *part);
+
 /* ---- excerpt ---- */
 
 struct excerpt {
     uint32_t start_line, end_line; /* inclusive; 0 when there is nothing to show */
 };
+/* The whole function that the part is about, or nothing when it is longer than max_lines. */
+struct excerpt excerpt_function(const struct local *l, const struct part *part, unsigned max_lines);
 struct excerpt excerpt_choose(const struct local *l, const struct part *part, unsigned max_lines);
 
 /* ---- output ---- */

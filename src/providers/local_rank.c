@@ -31,7 +31,7 @@ static void weigh_terms(struct local *l)
 }
 
 /* The rest of a sentence that something else has cut: it begins with a small letter, and not with a name. */
-static bool begins_small(struct span text)
+bool begins_small(struct span text)
 {
     if (text.len == 0 || text.ptr[0] < 'a' || text.ptr[0] > 'z')
         return false;
@@ -103,8 +103,7 @@ static size_t path_depth(struct span path)
     return n;
 }
 
-/* The part of a symbol after its last '.', ':' or '#': what its own line is written with. */
-static struct span last_name(struct span symbol)
+struct span last_name(struct span symbol)
 {
     size_t i = symbol.len;
     while (i > 0 && !strchr(".:#/ >", symbol.ptr[i - 1]))
@@ -118,7 +117,7 @@ static bool is_word_char(char c)
            (unsigned char)c >= 0x80;
 }
 
-static bool has_name(struct span line, struct span name)
+bool has_name(struct span line, struct span name)
 {
     for (size_t i = 0; i + name.len <= line.len; i++) {
         if (memcmp(line.ptr + i, name.ptr, name.len) != 0)
@@ -184,6 +183,8 @@ static void score_part(struct local *l, struct part *p, float total)
         s += 0.2f;
     if (p->in->is_test && !l->words.is_about_tests)
         s -= 0.1f;
+    if (p->is_stand_in)
+        s -= 0.15f;
     p->score = s;
 }
 
@@ -222,8 +223,9 @@ void rank_all(struct local *l)
     for (size_t i = 0; i < l->unit_count; i++)
         score_unit(l, &l->units[i]);
     for (size_t i = 0; i < l->part_count; i++) {
-        score_part(l, &l->parts[i], total);
         find_definition(l, &l->parts[i]);
+        lead_classify(l, &l->parts[i]);
+        score_part(l, &l->parts[i], total);
     }
     sort_parts(l);
 }

@@ -197,6 +197,105 @@ static void which_lists_points_without_long_code(void **state)
                                    NULL});
 }
 
+/* ---- what opens an answer ---- */
+
+static const char top_py[] =
+    "\"\"\"Repeats what failed for a reason that may pass.\n"
+    "\n"
+    "Delays double. Each is varied a little, so that failed gauges do not come back together.\n"
+    "\"\"\"\n"
+    "import time\n"
+    "\n"
+    "\n"
+    "class Transient(Exception):\n"
+    "    \"\"\"Worth another attempt.\"\"\"\n";
+static const char call_py[] = "def call(policy, function, on_retry=None):\n"
+                              "    \"\"\"function()'s result.\"\"\"\n"
+                              "    for attempt in range(policy.attempts):\n"
+                              "        try:\n"
+                              "            return function()\n"
+                              "        except Transient:\n"
+                              "            time.sleep(policy.delay)\n";
+static const char fake_py[] = "class SimulatedGauge:\n"
+                              "    \"\"\"A gauge whose reading failed now and then.\"\"\"\n"
+                              "    def __init__(self, fail_rate):\n"
+                              "        self.fail_rate = fail_rate\n";
+static const char poller_py[] = "def poll_once(self):\n"
+                                "    level = retry.call(self.policy, self.gauge.read)\n"
+                                "    self.store.put(level)\n"
+                                "    self.failures = 0\n";
+
+static void expect_opening(const char *question, const struct chat_passage *p, size_t count,
+                           const char *expect)
+{
+    struct chat_request r = request_of(question, p, count);
+    struct answer a = {0};
+    struct chat_usage usage;
+    assert_int_equal(answer_run(&a, &r, &usage, NULL), 0);
+    if (!span_starts(buf_span(&a.text), span_str(expect)))
+        print_message("answer:\n%s\n", buf_str(&a.text));
+    assert_true(span_starts(buf_span(&a.text), span_str(expect)));
+    sound(&r, &a);
+    buf_done(&a.text);
+}
+
+static void how_opens_with_the_purpose_and_the_function_not_with_the_top_of_its_file(void **state)
+{
+    (void)state;
+    struct chat_passage p[] = {
+        passage("gauges/retry.py", "Transient", "python", top_py, 1, 1.0f),
+        passage("gauges/fake.py", "SimulatedGauge", "python", fake_py, 5, 0.98f),
+        passage("gauges/poller.py", "poll_once", "python", poller_py, 50, 0.9f),
+        passage("gauges/retry.py", "call", "python", call_py, 32, 0.4f)};
+    expect_opening("How are failed gauge readings retried?", p, ARRAY_LEN(p),
+                   "Repeats what failed for a reason that may pass. (`gauges/retry.py#L1`) The "
+                   "main code for this is `call` in `gauges/retry.py#L32-L38`.\n\n"
+                   "```python\ndef call(policy, function, on_retry=None):\n");
+}
+
+static void the_function_is_followed_by_its_caller_not_by_a_stand_in(void **state)
+{
+    (void)state;
+    struct chat_passage p[] = {
+        passage("gauges/retry.py", "Transient", "python", top_py, 1, 1.0f),
+        passage("gauges/fake.py", "SimulatedGauge", "python", fake_py, 5, 0.98f),
+        passage("gauges/poller.py", "poll_once", "python", poller_py, 50, 0.5f),
+        passage("gauges/retry.py", "call", "python", call_py, 32, 0.4f)};
+    struct chat_request r = request_of("How are failed gauge readings retried?", p, ARRAY_LEN(p));
+    struct answer a = {0};
+    struct chat_usage usage;
+    assert_int_equal(answer_run(&a, &r, &usage, NULL), 0);
+    assert_true(has(&a, "```\n\n`poll_once`, `gauges/poller.py#L50-L53`:\n\n```python\n"));
+    assert_int_equal(span_find(buf_span(&a.text), SPAN_LIT("__init__")), -1);
+    sound(&r, &a);
+    buf_done(&a.text);
+}
+
+static void a_sentence_that_points_back_comes_with_the_one_before_it(void **state)
+{
+    (void)state;
+    const char *text = "# Filter\n\nThe filter runs for every level on a slow board. It is a "
+                       "C program, so that a crash costs one level and not the service.\n";
+    struct chat_passage p[] = {passage("docs/filter.md", "Filter", "markdown", text, 1, 1.0f)};
+    expect_opening("Why is a crash of the C program harmless to the service?", p, 1,
+                   "The filter runs for every level on a slow board. It is a C program, so that a "
+                   "crash costs one level and not the service. (`docs/filter.md#L3`)");
+    assert_true(is_leaning(SPAN_LIT("Each is varied by a share.")));
+    assert_true(is_leaning(SPAN_LIT("Otherwise, the level is kept.")));
+    assert_false(is_leaning(SPAN_LIT("Items are varied by a share.")));
+    assert_false(is_leaning(SPAN_LIT("It")));
+}
+
+static void what_a_title_of_the_readme_is_is_said_by_the_readme(void **state)
+{
+    (void)state;
+    struct chat_passage p[] = {
+        passage("courier.toml", "", "toml", "# courier's settings are here\npath = 1\n", 1, 1.0f),
+        passage("README.md", "Courier", "markdown", readme_md, 1, 0.7f)};
+    expect_opening("What is Courier?", p, ARRAY_LEN(p),
+                   "Courier is a small HTTP client for flaky networks.");
+}
+
 static void without_passages_it_says_what_it_looked_for(void **state)
 {
     (void)state;
@@ -627,6 +726,10 @@ int main(void)
         cmocka_unit_test(how_to_run_gives_the_command_block_and_its_sentence),
         cmocka_unit_test(overview_is_the_readmes_first_prose),
         cmocka_unit_test(what_about_a_symbol_says_where_it_is_defined),
+        cmocka_unit_test(how_opens_with_the_purpose_and_the_function_not_with_the_top_of_its_file),
+        cmocka_unit_test(the_function_is_followed_by_its_caller_not_by_a_stand_in),
+        cmocka_unit_test(a_sentence_that_points_back_comes_with_the_one_before_it),
+        cmocka_unit_test(what_a_title_of_the_readme_is_is_said_by_the_readme),
         cmocka_unit_test(how_explains_with_code_and_comment),
         cmocka_unit_test(why_gives_the_reason_given),
         cmocka_unit_test(when_finds_the_sentence_of_a_list),
