@@ -126,6 +126,19 @@ static bool send_retry(struct upstream_conn *c, struct span path)
     return answer(c, "429 Too Many Requests", headers, SPAN_LIT("slow down"));
 }
 
+/* /rate/<remaining>/<reset> */
+static bool send_rate(struct upstream_conn *c, struct span path)
+{
+    struct span rest = span_skip(path, 6), remaining = SPAN_NULL;
+    IGNORE(!span_next(&rest, '/', &remaining));
+    char headers[200];
+    snprintf(headers, sizeof headers,
+             "x-ratelimit-reset-requests: 1ms\r\nX-RateLimit-Remaining-Tokens: " SPAN_FMT
+             "\r\nx-ratelimit-reset-tokens: " SPAN_FMT "\r\n",
+             SPAN_ARG(remaining), SPAN_ARG(rest));
+    return answer(c, "200 OK", headers, SPAN_LIT("fine"));
+}
+
 static bool handle(struct upstream_conn *c, struct span path, struct span head, struct span body)
 {
     if (span_is(path, "/hello"))
@@ -155,6 +168,8 @@ static bool handle(struct upstream_conn *c, struct span path, struct span head, 
         return answer(c, "503 Busy", "Content-Type: application/json\r\n", SPAN_LIT("{\"why\":1}"));
     if (span_starts(path, SPAN_LIT("/head/")))
         return send_head(c, path);
+    if (span_starts(path, SPAN_LIT("/rate/")))
+        return send_rate(c, path);
     if (span_starts(path, SPAN_LIT("/retry/")))
         return send_retry(c, path);
     if (span_starts(path, SPAN_LIT("/to/")))
@@ -184,7 +199,7 @@ struct got {
     sem_t done, paused;
     int start_result, heads, ends, pieces, status, result;
     bool is_connect_failure;
-    int64_t retry_after_ms;
+    int64_t retry_after_ms, rate_wait_ms;
     uint64_t started_ms, ended_ms;
     char type[64], why[512];
     struct err err;
@@ -247,6 +262,7 @@ static void note_end(void *ctx, const struct http_answer *a, int result, const c
     g->ends++;
     g->status = a->status;
     g->retry_after_ms = a->retry_after_ms;
+    g->rate_wait_ms = a->rate_wait_ms;
     g->is_connect_failure = a->is_connect_failure;
     g->result = result;
     snprintf(g->type, sizeof g->type, SPAN_FMT, SPAN_ARG(a->content_type));
@@ -448,6 +464,28 @@ static void what_cannot_be_sent_is_refused(void **state)
         if (g.start_result != -ERR_INVALID || !strstr(g.err.msg, rows[i].why) ||
             strstr(g.err.msg, "pw1"))
             fail_msg("row %zu: %d '%s'", i, g.start_result, g.err.msg);
+        got_done(&g);
+    }
+    fixture_stop(&f);
+}
+
+static void rate_headers_say_how_long_nothing_is_left(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *path;
+        int64_t wait;
+    } rows[] = {{"/rate/0/1h2m3.5s", 3723500}, {"/rate/0/120ms", 120}, {"/rate/0/2", 2000},
+                {"/rate/17/6m0s", 0},          {"/rate/0/soon", 0},    {"/rate/0/3x", 0},
+                {"/rate/0/99999999999h", LIMIT_HTTP_RETRY_AFTER_MS}};
+    struct fixture f;
+    fixture_start(&f, NULL);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct got g;
+        got_init(&g, &f, rows[i].path);
+        ask(&g);
+        assert_int_equal(g.status, 200);
+        assert_int_equal(g.rate_wait_ms, rows[i].wait);
         got_done(&g);
     }
     fixture_stop(&f);
@@ -1054,6 +1092,7 @@ int main(void)
         cmocka_unit_test(the_request_is_sent_as_given_and_nothing_else),
         cmocka_unit_test(what_cannot_be_sent_is_refused),
         cmocka_unit_test(retry_after_is_read_in_both_forms),
+        cmocka_unit_test(rate_headers_say_how_long_nothing_is_left),
         cmocka_unit_test(an_answer_past_max_body_is_refused),
         cmocka_unit_test(a_paused_piece_comes_again_and_none_is_lost),
         cmocka_unit_test(resume_within_the_callback_counts),
