@@ -13,7 +13,7 @@
  *     rest, is asked for once more and else fails alone. Unless the request says the dimensions,
  *     most of the first answer decide them.
  *   - Failures that pass (rate, overload, connection) are tried again: another endpoint at once,
- *     the same one after backoff (full jitter) or when the provider asked for it: Retry-After, its
+ *     the same one after backoff (half of it chance) or when the provider asked for it: Retry-After, its
  *     rate headers, Google's RetryInfo. After a rate limit one request at a time goes out until it
  *     works again. The run gives up when nothing has come for its retry budget.
  *   - A refused key leaves its endpoint out; without another the run stops (-ERR_FORBIDDEN). A
@@ -39,7 +39,8 @@ const struct embedder *registry_embedder(const struct registry *r);
  * key make comparable vectors. No secret; less than 256 bytes.
  */
 const char *embedder_key(const struct embedder *e);
-const char *embedder_name(const struct embedder *e); /* for people: "openai text-embedding-3-small" */
+const char *
+embedder_name(const struct embedder *e);          /* for people: "openai text-embedding-3-small" */
 unsigned embedder_dims(const struct embedder *e); /* configured; 0 = the model's own */
 /* What it would contact: base addresses without secrets, in order of use; NULL past the last. */
 const char *embedder_address(const struct embedder *e, size_t i);

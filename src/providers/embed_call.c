@@ -55,15 +55,18 @@ static enum embed_outcome outcome_of(enum wire_error_class class)
 static bool is_too_long(const struct embed_call *c)
 {
     static const char *const texts[] = {
-        "maximum allowed length",       /* validating servers */
-        "must have less than",          /* text-embeddings-inference: `inputs` tokens */
-        "max input token",              /* Azure: "Too many inputs. The max number of inputs is" */
-        "max number of inputs",         "maximum input length",
+        "maximum allowed length", /* validating servers */
+        "must have less than",    /* text-embeddings-inference: `inputs` tokens */
+        "max input token",        /* Azure: "Too many inputs. The max number of inputs is" */
+        "max number of inputs",
+        "maximum input length",
         "input is too large to process", /* llama.cpp: increase the physical batch size */
-        "max_tokens_per_request",       "batch size exceeds",
+        "max_tokens_per_request",
+        "batch size exceeds",
         "at most 100 requests can be in one batch",
-        "expected maxlength",           /* Titan: "expected maxLength: 50000" */
-        "array too long",               "maximum request size",
+        "expected maxlength", /* Titan: "expected maxLength: 50000" */
+        "array too long",
+        "maximum request size",
     };
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
         if (body_says(c, texts[i]))
@@ -89,8 +92,7 @@ static void refused_by_ollama(struct embed_call *c)
 static void refused(struct embed_call *c)
 {
     char words[300], message[sizeof c->why];
-    enum wire_error_class class =
-        wire_classify(c->status, buf_span(&c->body), words, sizeof words);
+    enum wire_error_class class = wire_classify(c->status, buf_span(&c->body), words, sizeof words);
     snprintf(message, sizeof message, "HTTP %d: %s", c->status, words);
     say(c, message);
     c->outcome = outcome_of(class);

@@ -262,8 +262,8 @@ static const char *kept_key(struct registry *r, const struct embed_type *type,
         snprintf(dims, sizeof dims, "/%u", e->dims);
     bool has_task = e->format == &embed_google &&
                     strcmp(e->task_document, "RETRIEVAL_DOCUMENT") != 0; /* other vectors */
-    snprintf(key, sizeof key, "%s/%s%s%s%.30s", type->provider, e->model, dims,
-             has_task ? "/" : "", has_task ? e->task_document : "");
+    snprintf(key, sizeof key, "%s/%s%s%s%.30s", type->provider, e->model, dims, has_task ? "/" : "",
+             has_task ? e->task_document : "");
     return registry_keep(r, span_str(key));
 }
 
@@ -271,10 +271,10 @@ static int fill(struct registry *r, const struct embed_type *type, struct span m
                 const struct section *s, struct embedder *e, struct err *err)
 {
     const char *env = registry_env(r, type->model_env);
-    const char *chosen = model.len    ? registry_keep(r, model)
-                         : env        ? registry_keep(r, span_str(env))
-                         : s->model   ? s->model
-                                      : type->model;
+    const char *chosen = model.len  ? registry_keep(r, model)
+                         : env      ? registry_keep(r, span_str(env))
+                         : s->model ? s->model
+                                    : type->model;
     if (!chosen && r->no_memory)
         return -ERR_NO_MEMORY;
     if (!chosen)
@@ -316,8 +316,7 @@ int registry_read_embedder(struct registry *r, struct err *err)
     struct span asked = span_trim(
         span_str(r->options.embedder && *r->options.embedder ? r->options.embedder : env));
     ptrdiff_t colon = span_find_char(asked, ':');
-    struct span model =
-        colon < 0 ? SPAN_NULL : span_trim(span_skip(asked, (size_t)colon + 1));
+    struct span model = colon < 0 ? SPAN_NULL : span_trim(span_skip(asked, (size_t)colon + 1));
     struct span id = colon < 0 ? asked : span_trim(span_first(asked, (size_t)colon));
     if (is_off(id))
         return 0;

@@ -15,15 +15,16 @@
 
 struct embed_format;
 struct embedder {
-    const char *type, *model, *key, *name; /* the registry's, as all strings here */
-    const char *deployment;                /* azure; or NULL */
-    const char *before_document, *before_query;  /* words that the model wants before a text */
-    const char *task_document, *task_query;      /* google */
+    const char *type, *model, *key, *name;      /* the registry's, as all strings here */
+    const char *deployment;                     /* azure; or NULL */
+    const char *before_document, *before_query; /* words that the model wants before a text */
+    const char *task_document, *task_query;     /* google */
     const struct embed_format *format;
     unsigned dims;      /* asked for; 0 = the model's own */
     size_t batch_count; /* texts in one request */
     bool is_float;      /* numbers rather than base64 are asked for */
-    struct provider_endpoint *endpoints; /* owned; own addresses, so that health is apart from chat's */
+    struct provider_endpoint
+        *endpoints; /* owned; own addresses, so that health is apart from chat's */
     size_t endpoint_count;
 };
 
@@ -91,8 +92,8 @@ struct embed_endpoint {
 enum embed_outcome {
     EMBED_ANSWERED,
     EMBED_TOO_LONG,
-    EMBED_REFUSED,  /* invalid, filtered: may be one text's fault */
-    EMBED_KEY,      /* the endpoint takes our key no more */
+    EMBED_REFUSED, /* invalid, filtered: may be one text's fault */
+    EMBED_KEY,     /* the endpoint takes our key no more */
     EMBED_RATE,
     EMBED_ILL,      /* overloaded, connection, time-out, no embeddings in the answer */
     EMBED_OURS,     /* not sent: memory, too many requests, configuration */
@@ -127,7 +128,7 @@ struct embed_run {
     const struct embedder *embedder;
     const struct embed_callbacks *callbacks;
     void *ctx;
-    char *bytes; /* owned: all texts */
+    char *bytes;              /* owned: all texts */
     struct embed_text *texts; /* owned */
     size_t count;
     struct embed_range *queue; /* owned; a stack of disjoint ranges: at most one per text */

@@ -20,7 +20,7 @@
 
 #include <stdio.h>
 
-#define REFUSED_ALONE_MAX 4 /* texts refused alone before any vector: it is not the texts */
+#define REFUSED_ALONE_MAX 4  /* texts refused alone before any vector: it is not the texts */
 #define FAILURES_ALONE_MAX 4 /* status 500 for one text while others work: it is the text */
 #define ANSWERS_FOR_MORE 8   /* in a row, until one more call goes out at a time */
 #define BUSY_WAIT_MS 1000    /* another run probes the endpoint, or our client is full */
@@ -176,8 +176,8 @@ static void consider(struct embed_run *r, size_t i, struct choice *best)
             *best = (struct choice){.endpoint = i, .wait_ms = pause, .is_found = true};
         return;
     }
-    enum breaker_verdict v = breaker_ask(r->runner->health, &r->embedder->endpoints[i],
-                                         e->was_asked, now, &wait);
+    enum breaker_verdict v =
+        breaker_ask(r->runner->health, &r->embedder->endpoints[i], e->was_asked, now, &wait);
     if (v == BREAKER_OUT && !wait)
         wait = BUSY_WAIT_MS;
     if (best->is_found && wait >= best->wait_ms)
@@ -192,11 +192,17 @@ static void consider(struct embed_run *r, size_t i, struct choice *best)
 static struct choice choose(struct embed_run *r)
 {
     struct choice best = {0};
-    for (size_t i = 0; i < r->embedder->endpoint_count; i++) {
-        if (!r->endpoints[i].is_excluded)
-            consider(r, i, &best);
-        if (best.is_found && !best.wait_ms)
+    uint64_t seen = 0; /* bits; those that failed least in this run come first */
+    for (size_t n = 0; n < r->embedder->endpoint_count && !(best.is_found && !best.wait_ms); n++) {
+        size_t next = SIZE_MAX;
+        for (size_t i = 0; i < r->embedder->endpoint_count; i++)
+            if (!(seen >> i & 1) && !r->endpoints[i].is_excluded &&
+                (next == SIZE_MAX || r->endpoints[i].failures < r->endpoints[next].failures))
+                next = i;
+        if (next == SIZE_MAX)
             break;
+        seen |= UINT64_C(1) << next;
+        consider(r, next, &best);
     }
     return best;
 }
@@ -206,8 +212,8 @@ static uint64_t backoff_ms(const struct embed_run *r, unsigned failures)
     uint64_t most = RUN_BACKOFF_FIRST_MS;
     for (unsigned i = 1; i < failures && most < RUN_BACKOFF_MAX_MS; i++)
         most *= 2;
-    return r->runner->sources.random(r->runner->sources.ctx) %
-           ((most < RUN_BACKOFF_MAX_MS ? most : RUN_BACKOFF_MAX_MS) + 1);
+    uint64_t half = (most < RUN_BACKOFF_MAX_MS ? most : RUN_BACKOFF_MAX_MS) / 2;
+    return half + r->runner->sources.random(r->runner->sources.ctx) % (half + 1);
 }
 
 static void on_wait_over(struct timer *t)
@@ -234,7 +240,7 @@ static void wait_for(struct embed_run *r, const struct choice *c)
         return; /* what is under way may still bring something */
     }
     snprintf(message, sizeof message, "waiting %.1f s: %s", (double)c->wait_ms / 1000,
-             c->is_asked       ? "the provider asked for it"
+             c->is_asked      ? "the provider asked for it"
              : r->last_why[0] ? r->last_why
                               : "the embedder failed before");
     timer_set(r->loop, &r->wait, c->wait_ms, on_wait_over);
@@ -372,9 +378,11 @@ static void take_vector(void *ctx, size_t at, const float *values, unsigned dims
 {
     struct embed_call *c = ctx;
     struct embed_run *r = c->run;
+    if (r->state != EMBED_RUNNING) /* c->sent is gone */
+        return;
     size_t index = c->sent[at];
     char why[120];
-    if (r->state != EMBED_RUNNING || r->texts[index].is_over)
+    if (r->texts[index].is_over)
         return;
     if (dims != r->dims) {
         snprintf(why, sizeof why, "the provider sent %u dimensions where the others have %u", dims,
@@ -534,8 +542,9 @@ static void cool(struct embed_call *c)
     struct embed_endpoint *e = &r->endpoints[c->endpoint];
     uint64_t now = now_ms(r);
     e->failures++;
-    e->not_before_ms = now + backoff_ms(r, e->failures);
-    if (c->retry_after_ms > 0) {
+    if (c->retry_after_ms <= 0) {
+        e->not_before_ms = now + backoff_ms(r, e->failures);
+    } else {
         uint64_t wait = (uint64_t)c->retry_after_ms;
         breaker_cool(r->runner->health, &r->embedder->endpoints[c->endpoint],
                      now + (wait < RUN_RETRY_AFTER_MAX_MS ? wait : RUN_RETRY_AFTER_MAX_MS));
@@ -583,12 +592,15 @@ static void call_failed(struct embed_call *c)
     struct embed_run *r = c->run;
     const struct embed_range *g = &c->range;
     metric_add(&metrics[M_FAILED], 1);
-    LOG_WARN("providers", "embedding failed",
-             LOG_S("endpoint", r->embedder->endpoints[c->endpoint].label),
-             LOG_S("model", r->embedder->model), LOG_S("why", c->why), LOG_I("status", c->status),
-             LOG_U("texts", c->count));
+    bool is_usual = c->outcome == EMBED_TOO_LONG || c->outcome == EMBED_OLD_FORM ||
+                    c->outcome == EMBED_FLOAT; /* found out, not broken */
+    LOG_AT(is_usual ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN, "providers", "embedding failed",
+           LOG_S("endpoint", r->embedder->endpoints[c->endpoint].label),
+           LOG_S("model", r->embedder->model), LOG_S("why", c->why), LOG_I("status", c->status),
+           LOG_U("texts", c->count));
     snprintf(r->last_why, sizeof r->last_why, "%s", c->why);
-    if (c->outcome != EMBED_ILL && c->outcome != EMBED_OURS && c->outcome != EMBED_KEY) { /* it answers: healthy */
+    if (c->outcome != EMBED_ILL && c->outcome != EMBED_OURS &&
+        c->outcome != EMBED_KEY) { /* it answers: healthy */
         breaker_success(r->runner->health, &r->embedder->endpoints[c->endpoint]);
         c->is_probe = false;
     }
@@ -706,8 +718,7 @@ static void begin(struct loop_defer *d)
 static void on_deadline(struct timer *t)
 {
     struct embed_run *r = container_of(t, struct embed_run, deadline);
-    run_over(r, -ERR_TIMEOUT,
-             r->last_why[0] ? r->last_why : "the embedder did not answer in time");
+    run_over(r, -ERR_TIMEOUT, r->last_why[0] ? r->last_why : "the embedder did not answer in time");
 }
 
 int embed_start(struct runner *runner, struct http_client *http,

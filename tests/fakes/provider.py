@@ -15,16 +15,32 @@ path decides the format, as it does with the real ones. Settings:
     error=N        the format's error event after N       comments=S  a comment each S seconds while silent (SSE)
     times=N        what fails, fails N times per script and run name (run=X); then all is well
 
+Embeddings (/embeddings, :batchEmbedContents, /api/embed, /api/embeddings, /invoke) take status, retry, words, key, slow, times
+and of their own:
+
+    dims=N         numbers of a vector (16)               most=N      characters of a text; more of it is "too long"
+    batch=N        texts of a request; more are too many  old=1       Ollama without /api/embed
+    odd=W          a text with the word W gets one        null=W      … gets null
+                   number more; odd1=W only once          die=W       … and the answer is 500
+    float=1        numbers although base64 was asked for  alike=A~B   the words A and B mean the same
+
+A vector counts the words of its text by their stems' hashes, so that texts that share words are alike. The log has "texts".
+
 GET /_log: list of requests in order: path, format, model, key, prompt, tokens sent, done, closed (by the client), closed_at, began_at
 (Unix seconds). POST /_reset forgets them.
 """
 import argparse
 import asyncio
+import base64
 import json
+import re
+import struct
 import sys
 import time
 import urllib.parse
+import zlib
 
+EMBEDDINGS = {"embeddings", "batchEmbedContents", "embed", "invoke"}
 FAILURES = {"status", "cut", "trunc", "stall", "bad", "error", "slow"}
 seen = []
 failed = {}
@@ -48,6 +64,8 @@ def format_of(path):
         return "ollama"
     if path.endswith("/messages"):
         return "anthropic"
+    if path.split("?")[0].rsplit("/", 1)[-1].split(":")[-1] in EMBEDDINGS:
+        return "embed"
     return "openai"
 
 
@@ -62,6 +80,82 @@ def prompt_of(format_name, body):
         return "".join(p.get("text", "") for c in body.get("contents", []) for p in c.get("parts", []))
     content = body.get("messages", [{}])[0].get("content", "")
     return content if isinstance(content, str) else "".join(p.get("text", "") for p in content)
+
+
+def texts_of(asked):
+    """The texts to embed, in any of the formats."""
+    if "requests" in asked:
+        return ["".join(p.get("text", "") for p in r["content"]["parts"]) for r in asked["requests"]]
+    value = asked.get("input", asked.get("prompt", asked.get("inputText", [])))
+    return [value] if isinstance(value, str) else value
+
+
+def vector_of(text, settings):
+    dims = int(settings.get("dims", 16))
+    alike = dict([settings["alike"].split("~", 1)] if "alike" in settings else [])
+    values = [0.0] * dims
+    for word in re.findall(r"[a-z]{3,}", text.lower()):
+        values[zlib.crc32(alike.get(word, word).encode()) % dims] += 1.0
+    values[zlib.crc32(text.encode()) % dims] += 0.25
+    return values
+
+
+def spoilt(values, text, settings, key):
+    if settings.get("null", "\0") in text:
+        return None
+    if settings.get("odd", "\0") in text:
+        return values + [1.0]
+    if settings.get("odd1", "\0") in text and not failed.get(key + text):
+        failed[key + text] = 1
+        return values + [1.0]
+    return values
+
+
+def base64_of(values):
+    return values and base64.b64encode(struct.pack(f"<{len(values)}f", *values)).decode()
+
+
+def embeddings(path, asked, vectors, settings):
+    """The answer's body in the format of the path."""
+    count = sum(len(t.split()) for t in texts_of(asked))
+    if path.endswith(":batchEmbedContents"):
+        return {"embeddings": [{"values": v} for v in vectors]}
+    if path.endswith("/api/embeddings"):
+        return {"embedding": vectors[0]}
+    if path.endswith("/api/embed"):
+        return {"model": asked.get("model"), "embeddings": vectors, "prompt_eval_count": count}
+    if path.endswith("/invoke"):
+        return {"embedding": vectors[0], "inputTextTokenCount": count}
+    is_base64 = asked.get("encoding_format") == "base64" and "float" not in settings
+    data = [{"object": "embedding", "index": i, "embedding": base64_of(v) if is_base64 else v}
+            for i, v in enumerate(vectors)]
+    return {"object": "list", "data": data[::-1], "model": asked.get("model"),
+            "usage": {"prompt_tokens": count, "total_tokens": count}}
+
+
+def embed_refusal(path, settings, texts):
+    if "old" in settings and path.endswith("/api/embed"):
+        return plain(404, "404 page not found")
+    if any(len(t) > int(settings.get("most", 1 << 30)) for t in texts):
+        return plain(400, {"error": {"message": "the input length exceeds the context length"}})
+    if len(texts) > int(settings.get("batch", 1 << 30)):
+        return plain(413, {"error": {"message": "batch size exceeds what this server takes"}})
+    if any(settings.get("die", "\0") in t for t in texts):
+        return plain(500, {"error": "json: unsupported value: NaN"})
+    return None
+
+
+async def embed(writer, settings, record, asked):
+    path, texts = record["path"].split("?")[0], record["texts"]
+    await asyncio.sleep(float(settings.get("slow", 0)))
+    refused = refusal(settings, record["key"]) or embed_refusal(path, settings, texts)
+    if not refused:
+        vectors = [spoilt(vector_of(t, settings), t, settings, path) for t in texts]
+        record["tokens"] = len(texts)
+        refused = plain(200, embeddings(path, asked, vectors, settings))
+    writer.write(refused)
+    await writer.drain()
+    record["done"] = True
 
 
 def sse(value, event=None):
@@ -222,7 +316,7 @@ def refusal(settings, key):
 def record_of(path, headers, asked):
     name = format_of(path)
     return {"path": path, "format": name, "model": asked.get("model"), "key": key_of(headers),
-            "prompt": prompt_of(name, asked), "tokens": 0, "done": False, "closed": False, "closed_at": None,
+            "prompt": "" if name == "embed" else prompt_of(name, asked), "tokens": 0, "done": False, "closed": False, "closed_at": None,
             "began_at": time.time()}
 
 
@@ -254,9 +348,15 @@ async def read_request(reader):
 async def chat_until_closed(reader, writer, path, headers, body):
     """One request a connection: each close is one run's."""
     settings, _ = script_of(path)
-    record = record_of(path, headers, json.loads(body or b"{}"))
+    asked = json.loads(body or b"{}")
+    record = record_of(path, headers, asked)
     seen.append(record)
-    answer = asyncio.create_task(chat(writer, settings, record))
+    if record["format"] == "embed":
+        record["texts"] = texts_of(asked)
+        record["dimensions"] = asked.get("dimensions")
+        answer = asyncio.create_task(embed(writer, settings, record, asked))
+    else:
+        answer = asyncio.create_task(chat(writer, settings, record))
     gone = asyncio.create_task(reader.read(1))
     await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
     if answer.done():

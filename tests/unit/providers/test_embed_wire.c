@@ -27,10 +27,8 @@ static const char *env_of(void *ctx, const char *name)
 static int make(const char *const *env, const char *option, const char *dir, struct registry **ret,
                 struct err *err)
 {
-    const struct registry_options o = {.env = env_of,
-                                       .env_ctx = (void *)(uintptr_t)env,
-                                       .config_dir = dir,
-                                       .embedder = option};
+    const struct registry_options o = {
+        .env = env_of, .env_ctx = (void *)(uintptr_t)env, .config_dir = dir, .embedder = option};
     return registry_new(&o, ret, err);
 }
 
@@ -155,8 +153,8 @@ static void embedder_json_is_read_with_its_placeholders(void **state)
                     "\"encoding_format\":\"float\"}},"
                     "\"embedder_google\":{\"model_kwargs\":{\"model\":\"g\","
                     "\"task_type\":\"SEMANTIC_SIMILARITY\"}},\"retriever\":{\"top_k\":20}}");
-    struct registry *r = made(ENV("OPENAI_API_KEY", "k", "EMB_URL", "http://own/v1", "DIMS", "64"),
-                              "openai", dir);
+    struct registry *r =
+        made(ENV("OPENAI_API_KEY", "k", "EMB_URL", "http://own/v1", "DIMS", "64"), "openai", dir);
     const struct embedder *e = registry_embedder(r);
     assert_string_equal(embedder_key(e), "openai/m1/64");
     assert_string_equal(embedder_address(e, 0), "http://own/v1");
@@ -270,13 +268,15 @@ static void requests_are_as_the_documents_have_them(void **state)
          "api-key: k"},
         {ENV("GOOGLE_API_KEY", "k"), "google:models/g", 2, document,
          "https://generativelanguage.googleapis.com/v1beta/models/g:batchEmbedContents",
-         "{\"requests\":[{\"model\":\"models/g\",\"content\":{\"parts\":[{\"text\":\"a \\\"b\\\"\"}]},"
+         "{\"requests\":[{\"model\":\"models/g\",\"content\":{\"parts\":[{\"text\":\"a "
+         "\\\"b\\\"\"}]},"
          "\"taskType\":\"RETRIEVAL_DOCUMENT\"},{\"model\":\"models/g\",\"content\":{\"parts\":"
          "[{\"text\":\"c\"}]},\"taskType\":\"RETRIEVAL_DOCUMENT\"}]}",
          "x-goog-api-key: k"},
         {ENV("GOOGLE_API_KEY", "k"), "google:g", 1, query,
          "https://generativelanguage.googleapis.com/v1beta/models/g:batchEmbedContents",
-         "{\"requests\":[{\"model\":\"models/g\",\"content\":{\"parts\":[{\"text\":\"a \\\"b\\\"\"}]},"
+         "{\"requests\":[{\"model\":\"models/g\",\"content\":{\"parts\":[{\"text\":\"a "
+         "\\\"b\\\"\"}]},"
          "\"taskType\":\"RETRIEVAL_QUERY\"}]}",
          "x-goog-api-key: k"},
         {ENV("OLLAMA_HOST", "gpu:1/api"), "ollama:bge-m3", 2, document, "http://gpu:1/api/embed",
@@ -354,9 +354,8 @@ static void answers_of_every_format_are_read(void **state)
     assert_int_equal(hear("{\"data\":[{\"embedding\":\"\\/\\/9\\/Pw==\"}]}", 1, &h, &a), 0);
     assert_true(h.vectors == 1 && h.first[0] > 0.99F && h.first[0] < 1.0F);
     /* Google */
-    assert_int_equal(hear("{\"embeddings\":[{\"values\":[-0.5,2]},{\"values\":[3,4,5]}]}", 2, &h,
-                          &a),
-                     0);
+    assert_int_equal(
+        hear("{\"embeddings\":[{\"values\":[-0.5,2]},{\"values\":[3,4,5]}]}", 2, &h, &a), 0);
     assert_true(h.vectors == 2 && h.first[0] == -0.5F && h.dims[1] == 3);
     /* Ollama, both */
     assert_int_equal(hear("{\"model\":\"m\",\"embeddings\":[[0.5],[-1.5]],\"total_duration\":14143,"
@@ -404,9 +403,23 @@ static void what_is_no_vector_is_refused_alone(void **state)
 {
     (void)state;
     static const char *const items[] = {
-        "null",        "[]",         "[0,0.0]",    "[1,null]", "[1,\"2\"]", "[NaN,1]", "[Infinity]",
-        "[1e39]",      "[[1],[2]]",  "\"AAA=\"",   "\"*\"",    "\"AADAfw==\"" /* NaN */,
-        "\"AAAAAA==\"" /* 0 */,      "\"\"",       "7",        "{}",        "true",
+        "null",
+        "[]",
+        "[0,0.0]",
+        "[1,null]",
+        "[1,\"2\"]",
+        "[NaN,1]",
+        "[Infinity]",
+        "[1e39]",
+        "[[1],[2]]",
+        "\"AAA=\"",
+        "\"*\"",
+        "\"AADAfw==\"" /* NaN */,
+        "\"AAAAAA==\"" /* 0 */,
+        "\"\"",
+        "7",
+        "{}",
+        "true",
     };
     for (size_t i = 0; i < ARRAY_LEN(items); i++) {
         struct heard h;
@@ -429,9 +442,20 @@ static void bodies_of_other_shapes_are_refused(void **state)
 {
     (void)state;
     static const char *const bodies[] = {
-        "",          "null",     "[]",        "{}",          "<html>",        "{\"data\"",
-        "{\"data\":[1", "{\"data\":[[1]]", "{\"data\":[[1]]}x", "{\"data\":[[1]}", "{\"x\":\"",
-        "{\"a\":1 \"b\":2,\"data\":[[1]]}", "{\"data\":[[1] [2]]}", "{\"x\":}",
+        "",
+        "null",
+        "[]",
+        "{}",
+        "<html>",
+        "{\"data\"",
+        "{\"data\":[1",
+        "{\"data\":[[1]]",
+        "{\"data\":[[1]]}x",
+        "{\"data\":[[1]}",
+        "{\"x\":\"",
+        "{\"a\":1 \"b\":2,\"data\":[[1]]}",
+        "{\"data\":[[1] [2]]}",
+        "{\"x\":}",
     };
     for (size_t i = 0; i < ARRAY_LEN(bodies); i++) {
         struct heard h;
