@@ -122,7 +122,8 @@ void analyst_emit_word(struct analysis *a, struct span word)
         lengths[count] = stem_in(tools->stemmers[i], word, terms[count]);
         bool is_new = lengths[count] > 0;
         for (size_t j = 0; j < count; j++)
-            is_new &= !span_eq(span_of(terms[j], lengths[j]), span_of(terms[count], lengths[count]));
+            is_new &=
+                !span_eq(span_of(terms[j], lengths[j]), span_of(terms[count], lengths[count]));
         count += is_new;
     }
     for (size_t i = 0; i < count; i++)

@@ -3,7 +3,8 @@
 #include "text/utf8.h"
 
 #define WORD_MAX 12u
-#define SHARE_LEAST 8u /* one word in so many is a commonest word, in running prose of any of these */
+#define SHARE_LEAST \
+    8u /* one word in so many is a commonest word, in running prose of any of these */
 
 #define DA PROSE_BIT(PROSE_DANISH)
 #define NL PROSE_BIT(PROSE_DUTCH)
@@ -298,7 +299,7 @@ static const struct {
 };
 
 static const char *const names[PROSE_LANGUAGES] = {
-    "English", "Danish",    "Dutch",      "Finnish",  "French",  "German",  "Hungarian", "Italian",
+    "English",   "Danish",     "Dutch",    "Finnish", "French",  "German",  "Hungarian", "Italian",
     "Norwegian", "Portuguese", "Romanian", "Russian", "Spanish", "Swedish", "Turkish"};
 
 const char *prose_language_name(enum prose_language language)
@@ -354,7 +355,8 @@ enum prose_language prose_language_guess(struct span text)
     text = span_first(text, text.len < PROSE_SAMPLE ? text.len : PROSE_SAMPLE);
     while ((n = next_word(text, &at, word)) > 0) {
         words++;
-        uint32_t set = n > 1 ? languages_of(span_of(word, n)) : 0; /* `a` and `i` are names as well */
+        uint32_t set =
+            n > 1 ? languages_of(span_of(word, n)) : 0; /* `a` and `i` are names as well */
         for (; set; set &= set - 1)
             found[__builtin_ctz(set)]++;
     }
@@ -380,17 +382,28 @@ enum script script_of(uint32_t cp)
         uint32_t first, last;
         enum script script;
     } ranges[] = {
-        {0x41, 0x24f, SCRIPT_LATIN},        {0x370, 0x3ff, SCRIPT_GREEK},
-        {0x400, 0x52f, SCRIPT_CYRILLIC},    {0x590, 0x5ff, SCRIPT_HEBREW},
-        {0x600, 0x77f, SCRIPT_ARABIC},      {0x8a0, 0x8ff, SCRIPT_ARABIC},
-        {0x900, 0xd7f, SCRIPT_INDIC},       {0xe00, 0xeff, SCRIPT_SOUTHEAST_ASIA},
-        {0x1000, 0x109f, SCRIPT_SOUTHEAST_ASIA}, {0x1100, 0x11ff, SCRIPT_HANGUL},
-        {0x1780, 0x17ff, SCRIPT_SOUTHEAST_ASIA}, {0x1e00, 0x1eff, SCRIPT_LATIN},
-        {0x1f00, 0x1fff, SCRIPT_GREEK},     {0x3040, 0x30ff, SCRIPT_KANA},
-        {0x3130, 0x318f, SCRIPT_HANGUL},    {0x31f0, 0x31ff, SCRIPT_KANA},
-        {0x3400, 0x9fff, SCRIPT_HAN},       {0xac00, 0xd7a3, SCRIPT_HANGUL},
-        {0xf900, 0xfaff, SCRIPT_HAN},       {0xff21, 0xff5a, SCRIPT_LATIN},
-        {0xff66, 0xff9f, SCRIPT_KANA},      {0x20000, 0x3134f, SCRIPT_HAN},
+        {0x41, 0x24f, SCRIPT_LATIN},
+        {0x370, 0x3ff, SCRIPT_GREEK},
+        {0x400, 0x52f, SCRIPT_CYRILLIC},
+        {0x590, 0x5ff, SCRIPT_HEBREW},
+        {0x600, 0x77f, SCRIPT_ARABIC},
+        {0x8a0, 0x8ff, SCRIPT_ARABIC},
+        {0x900, 0xd7f, SCRIPT_INDIC},
+        {0xe00, 0xeff, SCRIPT_SOUTHEAST_ASIA},
+        {0x1000, 0x109f, SCRIPT_SOUTHEAST_ASIA},
+        {0x1100, 0x11ff, SCRIPT_HANGUL},
+        {0x1780, 0x17ff, SCRIPT_SOUTHEAST_ASIA},
+        {0x1e00, 0x1eff, SCRIPT_LATIN},
+        {0x1f00, 0x1fff, SCRIPT_GREEK},
+        {0x3040, 0x30ff, SCRIPT_KANA},
+        {0x3130, 0x318f, SCRIPT_HANGUL},
+        {0x31f0, 0x31ff, SCRIPT_KANA},
+        {0x3400, 0x9fff, SCRIPT_HAN},
+        {0xac00, 0xd7a3, SCRIPT_HANGUL},
+        {0xf900, 0xfaff, SCRIPT_HAN},
+        {0xff21, 0xff5a, SCRIPT_LATIN},
+        {0xff66, 0xff9f, SCRIPT_KANA},
+        {0x20000, 0x3134f, SCRIPT_HAN},
     };
     for (size_t i = 0; i < ARRAY_LEN(ranges); i++)
         if (cp >= ranges[i].first && cp <= ranges[i].last)
@@ -421,9 +434,16 @@ uint32_t script_set(struct span text)
 
 const char *script_name(enum script script)
 {
-    static const char *const script_names[SCRIPTS] = {
-        "Latin",  "Greek",        "Cyrillic", "Hebrew",
-        "Arabic", "an Indic script", "Thai, Lao, Khmer or Burmese", "Chinese characters",
-        "kana",   "Hangul",       "another script"};
+    static const char *const script_names[SCRIPTS] = {"Latin",
+                                                      "Greek",
+                                                      "Cyrillic",
+                                                      "Hebrew",
+                                                      "Arabic",
+                                                      "an Indic script",
+                                                      "Thai, Lao, Khmer or Burmese",
+                                                      "Chinese characters",
+                                                      "kana",
+                                                      "Hangul",
+                                                      "another script"};
     return script_names[script];
 }

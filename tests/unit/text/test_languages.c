@@ -57,7 +57,8 @@ static void commonest_words_are_found_wherever_they_stand_in_the_table(void **st
         enum prose_language language;
         const char *words;
     } lists[] = {
-        {PROSE_ENGLISH, "a and are as be but by for from in is it of on or that the this to was with"},
+        {PROSE_ENGLISH,
+         "a and are as be but by for from in is it of on or that the this to was with"},
         {PROSE_GERMAN, "als auf aus bei das dem der die durch eine es fur ist kein mit nicht oder "
                        "sich um und von wenn wird zu zum zur"},
         {PROSE_ROMANIAN, "a acest ale care cu daca din este fi in nu pe prin sa se unei"},
@@ -209,7 +210,8 @@ static void scripts_without_spaces_are_cut_into_words(void **state)
 static void without_other_languages_the_terms_are_those_of_analyze(void **state)
 {
     (void)state;
-    static const char text[] = "The parseConfigFile() of HTTPServer2, naïve_approach in 中文テスト are running";
+    static const char text[] =
+        "The parseConfigFile() of HTTPServer2, naïve_approach in 中文テスト are running";
     struct analyst *a = analyst_of(PROSE_BIT(PROSE_ENGLISH));
     struct terms plain = {BUF_INIT(4096), 0};
     analyze(ANALYZER_CODE, span_str(text), take, &plain);
