@@ -15,7 +15,7 @@
  * it was made from.
  *
  * Memory. vectors: 24 to 40 bytes a row and at most 1 MiB not yet written. Leg: a bit a dimension
- * and 8 bytes for each different text, 4 bytes a chunk; the file itself is mapped, and a search
+ * and 8 bytes for each different text, 8 bytes a chunk; the file itself is mapped, and a search
  * reads a few hundred rows of it. Search: 2 bytes a text while it runs.
  *
  * Threads: a struct vectors has one user at a time (the caller's lock), vector_leg_new included;
@@ -43,8 +43,8 @@ int vectors_open(const char *path, const char *key, struct vectors **ret,
                  struct err *err) MUST_CHECK;
 /* Writes what is pending, without waiting for the disk. NULL is fine. */
 void vectors_close(struct vectors *v);
-unsigned vectors_dims(const struct vectors *v); /* 0 while it is empty: the first row decides */
-size_t vectors_count(const struct vectors *v);  /* different texts */
+unsigned vectors_dims(const struct vectors *v);  /* 0 while it is empty: the first row decides */
+size_t vectors_count(const struct vectors *v);   /* different texts */
 size_t vectors_damaged(const struct vectors *v); /* rows skipped at open */
 bool vectors_has(const struct vectors *v, struct vector_hash hash);
 /*
@@ -77,9 +77,13 @@ size_t vector_leg_memory(const struct vector_leg *leg);    /* bytes, without the
  */
 int vector_leg_search(const struct vector_leg *leg, const float *query, unsigned dims,
                       struct index_hit *ret, unsigned k) MUST_CHECK;
-/* The exact cosine of one chunk; false when it has no vector or the query is not one for this leg. */
-bool vector_leg_cosine(const struct vector_leg *leg, const float *query, unsigned dims,
-                       uint32_t chunk, float *ret);
+/*
+ * Sets the score of each hit to its chunk's exact cosine, VECTOR_NO_SCORE where it has no vector. 0,
+ * or as vector_leg_search.
+ */
+#define VECTOR_NO_SCORE (-2.0f)
+int vector_leg_score(const struct vector_leg *leg, const float *query, unsigned dims,
+                     struct index_hit *hits, unsigned count) MUST_CHECK;
 
 /*
  * The text of a chunk as it is embedded: "path\nsymbol\n\ntext", cut at a character's border within
