@@ -19,6 +19,7 @@
 #define EXACT_MAX 1024u      /* with so few texts the bits save nothing */
 #define CANDIDATES_LEAST 64u /* first batch … */
 #define CANDIDATES_PER_HIT 6u
+#define FAR_BLOCK 64u
 
 struct vector_leg {
     _Atomic unsigned refs;
@@ -278,15 +279,39 @@ static void search_all(struct vector_search *s)
         offer_text(s, t);
 }
 
-/* Texts that differ in from..to-1 bits, in order. */
+/* Texts that differ in from..to-1 bits, in order; far has room for whole blocks. */
 static bool offer_between(struct vector_search *s, unsigned from, unsigned to)
 {
     bool is_taken = false;
-    for (uint32_t t = 0; t < s->leg->texts; t++) {
-        if (s->far[t] >= from && s->far[t] < to)
-            is_taken |= offer_text(s, t);
+    uint16_t low = (uint16_t)from, width = (uint16_t)(to - from);
+    for (uint32_t block = 0; block < s->leg->texts; block += FAR_BLOCK) {
+        const uint16_t *far = s->far + block;
+        uint16_t has_some = 0; /* few blocks do, and this loop is a few instructions */
+        for (unsigned i = 0; i < FAR_BLOCK; i++)
+            has_some |= (uint16_t)((uint16_t)(far[i] - low) < width);
+        for (unsigned i = 0; has_some && i < FAR_BLOCK; i++) {
+            if ((uint16_t)(far[i] - low) < width)
+                is_taken |= offer_text(s, block + i);
+        }
     }
     return is_taken;
+}
+
+/* How many texts differ in how many bits; in turns, as neighbours often count at the same place. */
+static void count_far(struct vector_search *s)
+{
+    size_t size = (size_t)s->leg->dims + 1;
+    uint32_t *a = s->counts, *b = a + size, *c = b + size, *d = c + size, t = 0;
+    for (; t + 4 <= s->leg->texts; t += 4) {
+        a[s->far[t]]++;
+        b[s->far[t + 1]]++;
+        c[s->far[t + 2]]++;
+        d[s->far[t + 3]]++;
+    }
+    for (; t < s->leg->texts; t++)
+        a[s->far[t]]++;
+    for (size_t i = 0; i < size; i++)
+        a[i] += b[i] + c[i] + d[i];
 }
 
 static void search_by_signs(struct vector_search *s)
@@ -294,8 +319,7 @@ static void search_by_signs(struct vector_search *s)
     const struct vector_leg *leg = s->leg;
     signs_of(leg, s->query, s->scratch, s->signs);
     vector_distances(s->signs, leg->signs, leg->words, leg->texts, s->far);
-    for (uint32_t t = 0; t < leg->texts; t++)
-        s->counts[s->far[t]]++;
+    count_far(s);
     uint32_t done = 0, goal = CANDIDATES_PER_HIT * s->best.k;
     goal = goal > CANDIDATES_LEAST ? goal : CANDIDATES_LEAST;
     unsigned from = 0;
@@ -322,9 +346,12 @@ static int search_init(struct vector_search *s, bool by_signs)
         return 0;
     s->scratch = mem_try_array(leg->dims, sizeof *s->scratch);
     s->signs = mem_try_array(leg->words, sizeof *s->signs);
-    s->far = mem_try_array(leg->texts, sizeof *s->far);
-    s->counts = mem_try_array((size_t)leg->dims + 1, sizeof *s->counts);
-    return s->scratch && s->signs && s->far && s->counts ? 0 : -ERR_NO_MEMORY;
+    s->far = mem_try_array((size_t)leg->texts + FAR_BLOCK, sizeof *s->far);
+    s->counts = mem_try_array(4 * ((size_t)leg->dims + 1), sizeof *s->counts);
+    if (!s->scratch || !s->signs || !s->far || !s->counts)
+        return -ERR_NO_MEMORY;
+    memset(s->far + leg->texts, 0xff, FAR_BLOCK * sizeof *s->far); /* no text is that far */
+    return 0;
 }
 
 static int run_search(const struct vector_leg *leg, const float *query, unsigned dims,

@@ -1,7 +1,7 @@
 /*
- * The inner loops of the vector leg. Sums are made in sixteen lanes added up in one order, without
- * fused multiply-add, so that every processor gets the same bits; what differs is only how wide the
- * instructions are.
+ * The inner loops of the vector leg. Sums are made in 32 lanes added up in one order, without fused
+ * multiply-add (meson.build), so that every processor gets the same bits; what differs is only how
+ * wide the instructions are.
  */
 #include "index/vectors_priv.h"
 
@@ -11,30 +11,57 @@
 #include <immintrin.h>
 #endif
 
-typedef float lanes __attribute__((vector_size(64)));
+#define LANES 32u
 
-__attribute__((always_inline)) static inline float dot_in_lanes(const float *a, const float *b,
-                                                                size_t n)
+typedef float lanes4 __attribute__((vector_size(16)));
+
+static float sum_of_lanes(const float lanes[LANES], const float *a, const float *b, size_t from,
+                          size_t n)
 {
-    lanes sum = {0}, x, y;
-    size_t i = 0;
-    for (; i + 16 <= n; i += 16) {
-        memcpy(&x, a + i, sizeof x);
-        memcpy(&y, b + i, sizeof y);
-        sum += x * y;
-    }
     float total = 0;
-    for (unsigned l = 0; l < 8; l++)
-        total += sum[l] + sum[l + 8];
-    for (; i < n; i++)
+    for (unsigned l = 0; l < LANES; l++)
+        total += lanes[l];
+    for (size_t i = from; i < n; i++)
         total += a[i] * b[i];
     return total;
+}
+
+/* The compiler makes good code of vectors as wide as the registers only: so one for each width. */
+static float dot_portable(const float *a, const float *b, size_t n)
+{
+    lanes4 sum[LANES / 4] = {{0}}, x, y;
+    float lanes[LANES];
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+#pragma GCC unroll 8
+        for (unsigned l = 0; l < LANES / 4; l++) {
+            memcpy(&x, a + i + l * 4, sizeof x);
+            memcpy(&y, b + i + l * 4, sizeof y);
+            sum[l] += x * y;
+        }
+    }
+    memcpy(lanes, sum, sizeof lanes);
+    return sum_of_lanes(lanes, a, b, i, n);
 }
 
 #if defined(__x86_64__)
 __attribute__((target("avx2"))) static float dot_avx2(const float *a, const float *b, size_t n)
 {
-    return dot_in_lanes(a, b, n);
+    __m256 s0 = _mm256_setzero_ps(), s1 = s0, s2 = s0, s3 = s0;
+    float lanes[LANES];
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        const float *x = a + i, *y = b + i;
+        s0 = _mm256_add_ps(s0, _mm256_mul_ps(_mm256_loadu_ps(x), _mm256_loadu_ps(y)));
+        s1 = _mm256_add_ps(s1, _mm256_mul_ps(_mm256_loadu_ps(x + 8), _mm256_loadu_ps(y + 8)));
+        s2 = _mm256_add_ps(s2, _mm256_mul_ps(_mm256_loadu_ps(x + 16), _mm256_loadu_ps(y + 16)));
+        s3 = _mm256_add_ps(s3, _mm256_mul_ps(_mm256_loadu_ps(x + 24), _mm256_loadu_ps(y + 24)));
+    }
+    _mm256_storeu_ps(lanes, s0);
+    _mm256_storeu_ps(lanes + 8, s1);
+    _mm256_storeu_ps(lanes + 16, s2);
+    _mm256_storeu_ps(lanes + 24, s3);
+    return sum_of_lanes(lanes, a, b, i, n);
 }
 #endif
 
@@ -44,7 +71,7 @@ float vector_dot(const float *a, const float *b, size_t n)
     if (__builtin_cpu_supports("avx2"))
         return dot_avx2(a, b, n);
 #endif
-    return dot_in_lanes(a, b, n);
+    return dot_portable(a, b, n);
 }
 
 double vector_length(const float *a, size_t n)

@@ -411,7 +411,8 @@ static int sync_folder(const char *path)
     mem_free(copy);
     if (dir < 0)
         return -errno;
-    int rc = fsync(dir) < 0 ? -errno : 0;
+    /* some file systems have no such thing for folders */
+    int rc = fsync(dir) < 0 && errno != EINVAL ? -errno : 0;
     close(dir);
     return rc;
 }

@@ -45,7 +45,7 @@ int vector_leg_search_exhaustive(const struct vector_leg *leg, const float *quer
 
 /* ---- vector_scan.c: arithmetic, the same result whatever the processor can do ---- */
 
-/* Sum of products in sixteen lanes; a and b need no alignment beyond their type's. */
+/* Sum of products; a and b need no alignment beyond their type's. */
 float vector_dot(const float *a, const float *b, size_t n);
 /* Euclidean length; not finite when a value is not. */
 double vector_length(const float *a, size_t n);
