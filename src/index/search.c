@@ -9,11 +9,10 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
+#include "index/hits_priv.h"
 
 #include <math.h>
-#include <stdlib.h>
 
-#define SEARCH_MAX 4096u /* hits */
 #define BUCKETS 1024u
 #define BOUND_SLACK 1.0001f /* bounds are summed in another order than scores */
 
@@ -41,8 +40,7 @@ struct search {
     uint32_t *order;          /* owned; matching files, best bucket first */
     uint32_t matching;
     float *chunk_scores;    /* owned; of one file */
-    struct index_hit *heap; /* the caller's; worst on top */
-    unsigned k, used;
+    struct hit_heap best;
 };
 
 static float idf(uint32_t total, uint32_t with)
@@ -133,46 +131,6 @@ static void order_files(struct search *s)
     s->matching = count[BUCKETS - 1];
 }
 
-static bool is_worse(struct index_hit a, struct index_hit b)
-{
-    return a.score < b.score || (!(a.score > b.score) && a.chunk > b.chunk);
-}
-
-static void sift_down(struct index_hit *heap, unsigned n, unsigned i)
-{
-    for (;;) {
-        unsigned least = i, l = 2 * i + 1;
-        if (l < n && is_worse(heap[l], heap[least]))
-            least = l;
-        if (l + 1 < n && is_worse(heap[l + 1], heap[least]))
-            least = l + 1;
-        if (least == i)
-            return;
-        struct index_hit t = heap[i];
-        heap[i] = heap[least];
-        heap[least] = t;
-        i = least;
-    }
-}
-
-static void offer(struct search *s, uint32_t chunk, float score)
-{
-    struct index_hit hit = {chunk, score};
-    if (s->used < s->k) {
-        unsigned i = s->used++;
-        s->heap[i] = hit;
-        while (i > 0 && is_worse(s->heap[i], s->heap[(i - 1) / 2])) {
-            struct index_hit t = s->heap[i];
-            s->heap[i] = s->heap[(i - 1) / 2];
-            s->heap[(i - 1) / 2] = t;
-            i = (i - 1) / 2;
-        }
-    } else if (is_worse(s->heap[0], hit)) {
-        s->heap[0] = hit;
-        sift_down(s->heap, s->used, 0);
-    }
-}
-
 static const struct seg_entry *find_entry(const struct index *ix, const struct query_term *t,
                                           uint32_t file)
 {
@@ -232,13 +190,7 @@ static void score_file(struct search *s, uint32_t file)
             add_chunk_scores(ix, &s->q.terms[i], e, s->chunk_scores);
     }
     for (uint32_t c = 0; c < f->chunk_count; c++)
-        offer(s, f->first_chunk + c, s->chunk_scores[c]);
-}
-
-static int compare_hits(const void *a, const void *b)
-{
-    const struct index_hit *x = a, *y = b;
-    return is_worse(*y, *x) ? -1 : is_worse(*x, *y);
+        hit_offer(&s->best, f->first_chunk + c, s->chunk_scores[c]);
 }
 
 static void search_done(struct search *s)
@@ -263,19 +215,19 @@ static int search_init(struct search *s, const struct index *ix, struct span que
 static int run_search(const struct index *ix, struct span query, struct index_hit *ret, unsigned k,
                       bool prune)
 {
-    struct search s = {.heap = ret, .k = k > SEARCH_MAX ? SEARCH_MAX : k};
+    struct search s = {.best = {ret, k > SEARCH_MAX ? SEARCH_MAX : k, 0}};
     int rc = search_init(&s, ix, query);
-    if (rc == 0 && s.q.count > 0 && s.k > 0) {
+    if (rc == 0 && s.q.count > 0 && s.best.k > 0) {
         add_file_scores(&s);
         order_files(&s);
         for (uint32_t i = 0; i < s.matching; i++) {
             uint32_t file = s.order[i];
-            if (prune && s.used == s.k && s.files[file].bound < s.heap[0].score)
+            if (prune && s.best.used == s.best.k && s.files[file].bound < s.best.items[0].score)
                 continue;
             score_file(&s, file);
         }
-        qsort(ret, s.used, sizeof *ret, compare_hits);
-        rc = (int)s.used;
+        hit_sort(&s.best);
+        rc = (int)s.best.used;
     }
     search_done(&s);
     return rc;
@@ -297,7 +249,7 @@ int index_search_file(const struct index *ix, struct span query, uint32_t file,
 {
     if (file >= ix->files_count)
         return -ERR_INVALID;
-    struct search s = {.heap = ret, .k = k > SEARCH_MAX ? SEARCH_MAX : k};
+    struct search s = {.best = {ret, k > SEARCH_MAX ? SEARCH_MAX : k, 0}};
     int rc = search_init(&s, ix, query);
     bool has_term = false;
     for (size_t i = 0; rc == 0 && i < s.q.count; i++) {
@@ -308,10 +260,10 @@ int index_search_file(const struct index *ix, struct span query, uint32_t file,
         has_term = true;
         s.files[file].own += t->file_weight * seg_tf_part((float)e->file_tf, ix->file_norms[file]);
     }
-    if (rc == 0 && has_term && s.k > 0) {
+    if (rc == 0 && has_term && s.best.k > 0) {
         score_file(&s, file);
-        qsort(ret, s.used, sizeof *ret, compare_hits);
-        rc = (int)s.used;
+        hit_sort(&s.best);
+        rc = (int)s.best.used;
     }
     search_done(&s);
     return rc;
