@@ -32,6 +32,7 @@ enum option_id {
     OPT_STREAM_SYNC,
     OPT_PROVIDER,
     OPT_MODEL,
+    OPT_EMBEDDER,
     OPT_LANGUAGE,
     OPT_SERVER,
     OPT_SERVER_KEY,

@@ -6,7 +6,14 @@
 #include "engine/research.h"
 #include "providers/run.h"
 
-enum answer_state { ANSWER_RESOLVE, ANSWER_INDEX, ANSWER_RETRIEVE, ANSWER_GENERATE, ANSWER_END };
+enum answer_state {
+    ANSWER_RESOLVE,
+    ANSWER_INDEX,
+    ANSWER_EMBED,
+    ANSWER_RETRIEVE,
+    ANSWER_GENERATE,
+    ANSWER_END
+};
 
 struct answer {
     struct work work;
@@ -19,7 +26,8 @@ struct answer {
     struct chat_turn *messages;    /* owned copy of the array */
     char language[16];
     char source_id[STORE_ID_MAX], source_name[256], revision[65];
-    struct index *index; /* ref */
+    struct index *index;    /* ref */
+    struct vector_leg *leg; /* ref; or NULL */
     struct research research;
     struct passages passages;
     struct cite_scanner cites;

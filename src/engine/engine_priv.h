@@ -12,6 +12,19 @@
 
 struct index_job;
 struct bench_source;
+struct embed_job;
+struct vector_leg;
+
+#define EMBED_JOBS_MAX 2 /* sources being embedded at a time; others queue */
+#define QUESTIONS_KEPT_MAX 256
+
+/* What /v1/sources says of a source's vectors. */
+struct vector_state {
+    const char *state; /* "queued" "embedding" "waiting" "ready" "stopped"; NULL: not looked at yet */
+    uint32_t covered, total, failed; /* chunks */
+    char why[200];
+    char stream[STORE_ID_MAX];
+};
 
 /* A source that has been used since start: its open index and the job that is renewing it. */
 struct live_source {
@@ -21,6 +34,9 @@ struct live_source {
     uint64_t checked_ms;    /* monotonic time of the last look at the tree */
     uint64_t check_cost_ms; /* what that look took */
     uint64_t used;          /* engine->uses when it was last named */
+    struct vector_leg *leg; /* ref; of this index or of the one before it; or NULL */
+    struct embed_job *embed_job; /* borrowed while it runs */
+    struct vector_state vectors;
     bool is_index_lost;     /* row.index_file cannot be used: not tried again */
     char lost_why[200];
 };
@@ -45,7 +61,14 @@ struct engine {
     uint64_t uses;
     struct list running;
     size_t running_count, call_count;
+    struct list embed_queue; /* of struct embed_job */
+    unsigned embed_running;
+    char embed_stopped[200]; /* why the embedder is not asked any more: its key is refused …; or "" */
+    uint64_t embed_stopped_ms;
     bool stopping;
+    struct lock questions_lock; /* the next two; innermost */
+    struct kept_question *questions; /* owned; QUESTIONS_KEPT_MAX */
+    uint64_t question_uses;
 };
 
 /* Whether running_enter would refuse now: asked before anything is made that would only be thrown away. */
@@ -91,6 +114,46 @@ struct source_change {
  */
 int source_change(struct engine *e, const char *id, const struct source_change *change,
                   char **ret_old_file, struct err *err) MUST_CHECK;
+/* The row of a source into the table of used sources. Blocks. */
+int source_load(struct engine *e, const char *tenant, const char *id, struct err *err) MUST_CHECK;
+
+/* embedding.c. The embedder, when chunks and questions are to be embedded; else NULL. */
+const struct embedder *engine_embedder(const struct engine *e);
+/* Starts the job that embeds what a source's newest index has and its vector file has not, or tells the one that runs. */
+void embedding_start(struct engine *e, const char *source_id);
+/* At start: goes on where an earlier process was. */
+void embedding_resume(struct engine *e);
+/*
+ * The vectors of this index: a reference, or NULL. Where there are none yet a server starts the job that finds them; a
+ * command reads the file. Blocks.
+ */
+struct vector_leg *source_leg(struct engine *e, const char *id, struct index *ix);
+/* "vectors": … of a source; with e->lock held. live may be NULL. */
+void embedding_put_state(const struct engine *e, const struct live_source *live,
+                         struct json_writer *w);
+
+/*
+ * question.c. Asks for the vector of a question. 0: go on (question_vector has it, or w->question_why says why not);
+ * ENGINE_WAITS: `then` is submitted when it is there, or will not be. Blocks never.
+ */
+int question_ask(struct engine *e, struct index_waiter *w, struct span question,
+                 unsigned dims) MUST_CHECK;
+/* A copy of the kept vector, owned by the caller; NULL when there is none of these dimensions. */
+float *question_vector(struct engine *e, struct span question, unsigned dims);
+/* Puts both into the options of a search; NULL: by words only. */
+static inline void retrieve_by_vectors(struct retrieval_options *o, const struct vector_leg *leg,
+                                       const float *vector)
+{
+    (void)o;
+    (void)leg;
+    (void)vector;
+}
+void questions_done(struct engine *e);
+/* Ends the wait by submitting `then`; with e->lock held. */
+void question_cut_wait(struct engine *e, struct index_waiter *w);
+/* The waiter goes; with e->lock held. */
+void question_forget(struct index_waiter *w);
+
 /* leftovers.c: removes files of the index folder that no source refers to: what a kill left behind. Blocks. */
 void remove_leftovers(struct engine *e);
 

@@ -265,6 +265,8 @@ static bool release(struct engine *e, struct index_waiter *w, int result, const 
 
 void indexing_cut_wait(struct engine *e, struct index_waiter *w)
 {
+    if (w->question)
+        question_cut_wait(e, w);
     if (!w->waits)
         return;
     struct list *at = w->link.next;
@@ -278,9 +280,11 @@ void indexing_cut_wait(struct engine *e, struct index_waiter *w)
 bool engine_wait_cancel(struct engine *e, struct index_waiter *w)
 {
     lock_enter(&e->lock);
-    bool did = w->waits;
-    if (did)
+    bool did = w->waits || w->question;
+    if (w->waits)
         list_remove(&w->link);
+    if (w->question)
+        question_forget(w);
     w->waits = false;
     lock_leave(&e->lock);
     return did;
@@ -414,6 +418,8 @@ static void run_job(struct work *work)
     detach(job);
     stream_close(s, r == 0 ? "stop" : r == -ERR_CANCELLED ? "cancelled" : "error", NULL);
     release_waiters(job, r, &err);
+    if (r == 0)
+        embedding_start(e, job->source_id);
     job_free(job);
 }
 

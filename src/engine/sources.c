@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "index/vectors.h"
 #include "ingest/ingest.h"
 #include "text/utf8.h"
 
@@ -81,7 +82,7 @@ static struct live_source *evict(struct engine *e)
         return NULL;
     while (map_each(&e->sources, &at, &key, &value)) {
         struct live_source *s = value;
-        if (!s->job && (!oldest || s->used < oldest->used))
+        if (!s->job && !s->embed_job && (!oldest || s->used < oldest->used))
             oldest = s;
     }
     return oldest ? map_remove(&e->sources, span_str(oldest->row.id)) : NULL;
@@ -91,6 +92,7 @@ void live_source_free(struct live_source *s)
 {
     if (!s)
         return;
+    vector_leg_unref(s->leg);
     index_unref(s->index);
     store_source_done(&s->row);
     mem_free(s);
@@ -121,6 +123,17 @@ static int source_adopt(struct engine *e, struct store_source *row, char ret_id[
         return err_set(err, ERR_NO_MEMORY, "out of memory");
     }
     return 0;
+}
+
+int source_load(struct engine *e, const char *tenant, const char *id, struct err *err)
+{
+    struct store_source row = {0};
+    char ret_id[STORE_ID_MAX];
+    int r = store_source_get(e->options.store, tenant, id, &row, err);
+    if (r == 0)
+        return source_adopt(e, &row, ret_id, err);
+    store_source_done(&row);
+    return r;
 }
 
 static bool set_text(char **field, const char *with)
@@ -468,8 +481,12 @@ bool source_names(struct engine *e, const char *id, char *ret_name, size_t name_
     return s != NULL;
 }
 
-static void put_source(struct json_writer *w, const struct store_source *s, bool is_indexing)
+static void put_source(struct engine *e, struct json_writer *w, const struct store_source *s)
 {
+    lock_enter(&e->lock);
+    const struct live_source *live = source_live(e, s->id);
+    bool is_indexing = live && live->job;
+    lock_leave(&e->lock);
     char when[40] = "";
     if (s->indexed_ms)
         clock_iso(s->indexed_ms, when, sizeof when);
@@ -486,6 +503,9 @@ static void put_source(struct json_writer *w, const struct store_source *s, bool
     jw_kint(w, "skipped", s->skipped);
     jw_kstr(w, "indexed_at", when[0] ? when : NULL);
     jw_kstr(w, "error", s->error[0] ? s->error : NULL);
+    lock_enter(&e->lock);
+    embedding_put_state(e, source_live(e, s->id), w);
+    lock_leave(&e->lock);
     jw_end_obj(w);
 }
 
@@ -502,11 +522,7 @@ int engine_sources_json(struct engine *e, const struct engine_caller *who, struc
     jw_key(&w, "sources");
     jw_arr(&w);
     for (size_t i = 0; i < n; i++) {
-        lock_enter(&e->lock);
-        const struct live_source *live = source_live(e, all[i].id);
-        bool is_indexing = live && live->job;
-        lock_leave(&e->lock);
-        put_source(&w, &all[i], is_indexing);
+        put_source(e, &w, &all[i]);
         store_source_done(&all[i]);
     }
     jw_end_arr(&w);
@@ -556,7 +572,11 @@ int engine_skipped_json(struct engine *e, const struct engine_caller *who, struc
             jw_end_obj(&w);
         }
         jw_end_arr(&w);
-        jw_kint(&w, "total", row.skipped);
+        lock_enter(&e->lock);
+        const struct live_source *live = source_live(e, id);
+        int64_t unembedded = live ? live->vectors.failed : 0; /* listed behind the files */
+        lock_leave(&e->lock);
+        jw_kint(&w, "total", row.skipped + unembedded);
         jw_end_obj(&w);
         if (buf_failed(out))
             r = err_set(err, ERR_TOO_LARGE, "too many files to list; ask for fewer with limit");

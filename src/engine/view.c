@@ -3,6 +3,7 @@
 
 #include "base/hash.h"
 #include "base/mem.h"
+#include "index/vectors.h"
 #include "text/lines.h"
 #include "text/utf8.h"
 
@@ -88,11 +89,26 @@ int engine_search_json(struct engine *e, const struct engine_caller *who,
     char id[STORE_ID_MAX], note[640];
     struct index *ix = NULL;
     struct passages found = {0};
+    struct vector_leg *leg = NULL;
+    float *vector = NULL;
     int r = source_resolve(e, who, q->source, SPAN_NULL, id, err);
     if (r == 0)
         r = index_for_search(e, who, id, wait, &ix, note, err);
     struct retrieval_options o = {
         .max_passages = q->k, .token_budget = SIZE_MAX, .max_per_file = q->k};
+    if (r == 0 && (leg = source_leg(e, id, ix)) && vector_leg_dims(leg)) {
+        r = question_ask(e, wait, q->query, vector_leg_dims(leg));
+        if (r == ENGINE_WAITS) { /* wait and out may be gone: another worker has them */
+            vector_leg_unref(leg);
+            index_unref(ix);
+            return r;
+        }
+        vector = question_vector(e, q->query, vector_leg_dims(leg));
+        if (!vector && !note[0])
+            snprintf(note, 640, "Searched by words only: the query has no vector (%s).",
+                     wait->question_why[0] ? wait->question_why : "it was let go");
+        retrieve_by_vectors(&o, leg, vector);
+    }
     if (r == 0)
         r = retrieval_search(ix, q->query, &o, &found, err);
     if (r == 0) {
@@ -109,6 +125,8 @@ int engine_search_json(struct engine *e, const struct engine_caller *who,
         if (buf_failed(out))
             r = err_set(err, ERR_TOO_LARGE, "these passages are too long to show; ask for fewer");
     }
+    mem_free(vector);
+    vector_leg_unref(leg);
     index_unref(ix);
     return r;
 }

@@ -42,6 +42,8 @@ const char *embedder_key(const struct embedder *e);
 const char *
 embedder_name(const struct embedder *e);          /* for people: "openai text-embedding-3-small" */
 unsigned embedder_dims(const struct embedder *e); /* configured; 0 = the model's own */
+/* Texts of one run that keep it busy: what its requests under way take together. */
+size_t embedder_texts(const struct embedder *e);
 /* What it would contact: base addresses without secrets, in order of use; NULL past the last. */
 const char *embedder_address(const struct embedder *e, size_t i);
 

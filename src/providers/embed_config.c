@@ -368,6 +368,12 @@ unsigned embedder_dims(const struct embedder *e)
     return e->dims;
 }
 
+size_t embedder_texts(const struct embedder *e)
+{
+    size_t n = e->batch_count * e->format->calls;
+    return n < 32 ? 32 : n < LIMIT_EMBED_TEXTS_COUNT ? n : LIMIT_EMBED_TEXTS_COUNT;
+}
+
 const char *embedder_address(const struct embedder *e, size_t i)
 {
     if (i >= e->endpoint_count)
