@@ -1,7 +1,7 @@
 /*
  * The vector leg against an exact scan of all floats, in the same run on the same vectors:
  *
- *   bench_vectors DIR ROWS DIMS [QUERIES [EXACT]]     EXACT: how many of them the scan answers too
+ *   bench_vectors DIR ROWS DIMS [QUERIES [EXACT [K]]]   EXACT: how many of them the scan answers too
  *
  * Writes DIR/bench.vectors (ROWS × DIMS × 4 bytes; removed after) through the vector file itself.
  * The vectors are clustered: a centre of its own for every 100 rows, each row and each query its
@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #define PER_CENTRE 100u
-#define K 10u
+#define K_MAX 1000u
 
 static void fail(const char *what, const struct err *err)
 {
@@ -99,7 +99,7 @@ static void report(const char *name, uint64_t *took, unsigned n, double recall)
     for (unsigned i = 0; i < n; i++)
         sum += took[i];
     qsort(took, n, sizeof *took, compare_u64);
-    printf("%-6s %7.0f queries per CPU-s, CPU ms p50 %.3f p99 %.3f, recall@10 %.4f\n", name,
+    printf("%-6s %7.0f queries per CPU-s, CPU ms p50 %.3f p99 %.3f, recall@k %.4f\n", name,
            n / ((double)sum / 1e9), (double)took[n / 2] / 1e6, (double)took[n * 99 / 100] / 1e6,
            recall);
 }
@@ -115,21 +115,23 @@ int main(int argc, char **argv)
     unsigned queries = argc > 4 ? (unsigned)strtoul(argv[4], NULL, 10) : 200;
     struct vector_leg *leg = build(path, rows, dims);
     unlink(path);
+    unsigned k = argc > 6 ? (unsigned)strtoul(argv[6], NULL, 10) : 10;
+    k = k > K_MAX ? K_MAX : k;
     unsigned exact = argc > 5 ? (unsigned)strtoul(argv[5], NULL, 10) : queries;
     uint64_t *took = mem_alloc(queries * sizeof *took), *took_all = mem_alloc(queries * 8);
     float *q = mem_alloc(dims * sizeof *q);
     unsigned found = 0, wanted = 0;
     for (unsigned i = 0; i < queries; i++) {
-        struct index_hit hits[K], all[K];
+        static struct index_hit hits[K_MAX], all[K_MAX];
         uint64_t seed = i;
         make(next(&seed) % (rows / PER_CENTRE + 1), rows + i, q, dims);
         uint64_t start = clock_cpu_ns();
-        int n = vector_leg_search(leg, q, dims, hits, K);
+        int n = vector_leg_search(leg, q, dims, hits, k);
         took[i] = clock_cpu_ns() - start;
         if (i >= exact)
             continue;
         start = clock_cpu_ns();
-        int m = vector_leg_search_exhaustive(leg, q, dims, all, K);
+        int m = vector_leg_search_exhaustive(leg, q, dims, all, k);
         took_all[i] = clock_cpu_ns() - start;
         for (int a = 0; a < m; a++, wanted++)
             for (int h = 0; h < n; h++)

@@ -45,6 +45,7 @@ enum option_id {
     OPT_REPORT,
     OPT_RUN,
     OPT_DEPTH,
+    OPT_VECTORS,
     OPT_MAN,
     OPT_MARKDOWN,
     OPT_SAMPLE_CONFIG,

@@ -3,6 +3,7 @@
 #include "base/lock.h"
 #include "base/map.h"
 #include "engine/engine.h"
+#include "index/vectors.h"
 #include "retrieval/retrieval.h"
 
 #define ENGINE_RUNNING_MAX 1024    /* answers and index jobs at a time */
@@ -13,7 +14,6 @@
 struct index_job;
 struct bench_source;
 struct embed_job;
-struct vector_leg;
 
 #define EMBED_JOBS_MAX 2 /* sources being embedded at a time; others queue */
 #define QUESTIONS_KEPT_MAX 256
@@ -144,9 +144,11 @@ float *question_vector(struct engine *e, struct span question, unsigned dims);
 static inline void retrieve_by_vectors(struct retrieval_options *o, const struct vector_leg *leg,
                                        const float *vector)
 {
-    (void)o;
-    (void)leg;
-    (void)vector;
+    if (!leg || !vector)
+        return;
+    o->vectors = leg;
+    o->query_vector = vector;
+    o->query_dims = vector_leg_dims(leg);
 }
 void questions_done(struct engine *e);
 /* Ends the wait by submitting `then`; with e->lock held. */

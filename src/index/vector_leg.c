@@ -16,9 +16,9 @@
 #include <math.h>
 #include <sys/mman.h>
 
-#define EXACT_MAX 1024u      /* with so few texts the bits save nothing */
-#define CANDIDATES_LEAST 64u /* first batch … */
-#define CANDIDATES_PER_HIT 6u
+#define EXACT_MAX 1024u       /* with so few texts the bits save nothing */
+#define CANDIDATES_LEAST 128u /* first batch … */
+#define CANDIDATES_PER_HIT 2u /* … or as many a hit */
 #define FAR_BLOCK 64u
 
 struct vector_leg {
