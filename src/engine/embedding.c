@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #define STOPPED_FOR_MS 600000 /* an embedder that refuses us is not asked again before that */
-#define RESUMED_MAX 200 /* sources queued at start; the others when they are used */
+#define RESUMED_MAX 200       /* sources queued at start; the others when they are used */
 #define SKIPPED_READ_MAX 10000
 #define NOT_EMBEDDED "not embedded: "
 
@@ -134,8 +134,7 @@ void put_job_state(struct embed_job *job, const char *state, const char *why)
                                            .total = job->total,
                                            .failed = job->failed_count};
         snprintf(s->vectors.why, sizeof s->vectors.why, "%s", why);
-        snprintf(s->vectors.stream, sizeof s->vectors.stream, "%s",
-                 stream_id(job->running.stream));
+        snprintf(s->vectors.stream, sizeof s->vectors.stream, "%s", stream_id(job->running.stream));
     }
     lock_leave(&e->lock);
 }

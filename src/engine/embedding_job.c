@@ -178,7 +178,8 @@ static int list_missing(struct embed_job *job, struct err *err)
     job->total = stats.chunks;
     job->failed_count = 0;
     job->todo = mem_try_array(stats.chunks + 1, sizeof *job->todo);
-    int r = job->todo ? 0 : err_set(err, ERR_NO_MEMORY, "out of memory for %u passages", stats.chunks);
+    int r =
+        job->todo ? 0 : err_set(err, ERR_NO_MEMORY, "out of memory for %u passages", stats.chunks);
     for (uint32_t i = 0; r == 0 && i < stats.chunks; i++) {
         struct index_chunk_view c;
         buf_clear(&text);
@@ -281,8 +282,8 @@ static void on_vector(void *ctx, size_t index, const float *values, unsigned dim
     struct embed_batch *b = &job->batch;
     if (!b->values || b->dims != dims) {
         mem_free(b->values);
-        b->values = mem_try_array(embedder_texts(engine_embedder(job->engine)),
-                                  dims * sizeof *b->values);
+        b->values =
+            mem_try_array(embedder_texts(engine_embedder(job->engine)), dims * sizeof *b->values);
         b->dims = dims;
     }
     if (!b->values)

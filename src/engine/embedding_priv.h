@@ -32,9 +32,9 @@ struct embed_job {
     struct engine *engine;
     const struct engine_upstream *upstream;
     char source_id[STORE_ID_MAX], tenant[STORE_ID_MAX];
-    _Atomic int refs;         /* the job, and stops on their way to the loop */
-    _Atomic bool is_again;    /* the source has a new index: begin anew */
-    bool is_queued;           /* under engine->lock */
+    _Atomic int refs;      /* the job, and stops on their way to the loop */
+    _Atomic bool is_again; /* the source has a new index: begin anew */
+    bool is_queued;        /* under engine->lock */
     _Atomic bool is_on_loop;
 
     /* worker */

@@ -20,7 +20,8 @@ struct embed_job;
 
 /* What /v1/sources says of a source's vectors. */
 struct vector_state {
-    const char *state; /* "queued" "embedding" "waiting" "ready" "stopped"; NULL: not looked at yet */
+    const char
+        *state; /* "queued" "embedding" "waiting" "ready" "stopped"; NULL: not looked at yet */
     uint32_t covered, total, failed; /* chunks */
     char why[200];
     char stream[STORE_ID_MAX];
@@ -29,15 +30,15 @@ struct vector_state {
 /* A source that has been used since start: its open index and the job that is renewing it. */
 struct live_source {
     struct store_source row;
-    struct index *index;    /* ref; NULL until there is one */
-    struct index_job *job;  /* borrowed while it runs */
-    uint64_t checked_ms;    /* monotonic time of the last look at the tree */
-    uint64_t check_cost_ms; /* what that look took */
-    uint64_t used;          /* engine->uses when it was last named */
-    struct vector_leg *leg; /* ref; of this index or of the one before it; or NULL */
+    struct index *index;         /* ref; NULL until there is one */
+    struct index_job *job;       /* borrowed while it runs */
+    uint64_t checked_ms;         /* monotonic time of the last look at the tree */
+    uint64_t check_cost_ms;      /* what that look took */
+    uint64_t used;               /* engine->uses when it was last named */
+    struct vector_leg *leg;      /* ref; of this index or of the one before it; or NULL */
     struct embed_job *embed_job; /* borrowed while it runs */
     struct vector_state vectors;
-    bool is_index_lost;     /* row.index_file cannot be used: not tried again */
+    bool is_index_lost; /* row.index_file cannot be used: not tried again */
     char lost_why[200];
 };
 
@@ -63,10 +64,11 @@ struct engine {
     size_t running_count, call_count;
     struct list embed_queue; /* of struct embed_job */
     unsigned embed_running;
-    char embed_stopped[200]; /* why the embedder is not asked any more: its key is refused …; or "" */
+    char embed_stopped
+        [200]; /* why the embedder is not asked any more: its key is refused …; or "" */
     uint64_t embed_stopped_ms;
     bool stopping;
-    struct lock questions_lock; /* the next two; innermost */
+    struct lock questions_lock;      /* the next two; innermost */
     struct kept_question *questions; /* owned; QUESTIONS_KEPT_MAX */
     uint64_t question_uses;
 };
