@@ -207,7 +207,8 @@ const struct option option_table[OPT_COUNT] = {
         {.name = "embedder",
          .arg = "TYPE[:MODEL]",
          .type = OPTION_STRING,
-         .fallback_text = "none",
+         .fallback_text =
+             "none",
          .env = "HEADWATER_EMBEDDER",
          .compat = {{"DEEPWIKI_EMBEDDER_TYPE", false}},
          .commands = B(SERVE) | CLIENT | B(DOCTOR),

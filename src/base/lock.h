@@ -3,8 +3,8 @@
  * Mutex and condition, thin over pthreads. Used only in base/, loop/, stream/, store/,
  * providers/breaker.c and where an index snapshot is published (docs/architecture.md). Order,
  * outermost first; never take one to the left while holding one to its right:
- *   engine rows → engine registry → stream hub table → stream → journal → stream port →
- *   store queue → worker queue → mailbox → endpoint health → log
+ *   engine rows → engine registry → kept questions → stream hub table → stream → journal →
+ *   stream port → store queue → worker queue → mailbox → endpoint health → log
  */
 #include <pthread.h>
 #include <stdint.h>

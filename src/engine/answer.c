@@ -208,8 +208,8 @@ static void retrieve(struct answer *a)
         .definitions = DEFINITIONS,
     };
     unsigned dims = a->leg ? vector_leg_dims(a->leg) : 0;
-    CLEANUP(mem_freep) float *vector =
-        dims ? question_vector(a->engine, a->research.question, dims) : NULL;
+    CLEANUP(mem_freep)
+    float *vector = dims ? question_vector(a->engine, a->research.question, dims) : NULL;
     if (dims && !vector)
         emit_status(a->running.stream, "retrieving", -1,
                     "Searching by words only: the question has no vector (%s)",

@@ -62,7 +62,7 @@ struct http_answer {
      * and its x-ratelimit-reset-…), or 0.
      */
     int64_t rate_wait_ms;
-    bool is_connect_failure;  /* nothing was sent to the other side: safe to try again */
+    bool is_connect_failure; /* nothing was sent to the other side: safe to try again */
 };
 
 struct http_call_callbacks {

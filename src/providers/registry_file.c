@@ -123,7 +123,7 @@ static const char *type_name(const json_t *v)
 }
 
 int registry_wrong(struct err *err, const char *file, const char *where, const char *want,
-                 const json_t *got)
+                   const json_t *got)
 {
     err_set(err, ERR_INVALID, "%s: %s must be %s, not %s", file, where, want, type_name(got));
     err_hint(err, "correct it, or remove the file to use what is built in");
@@ -131,7 +131,7 @@ int registry_wrong(struct err *err, const char *file, const char *where, const c
 }
 
 int registry_load(const struct registry *r, const char *file, struct span text, json_t **ret,
-                struct err *err)
+                  struct err *err)
 {
     json_t *v = json_read(text, err, NULL);
     if (!v) {
@@ -196,7 +196,8 @@ static int read_model(struct registry *r, struct reg_provider *p, const char *id
     return 0;
 }
 
-static int read_models(struct registry *r, struct reg_provider *p, json_t *models, struct registry_place *at)
+static int read_models(struct registry *r, struct reg_provider *p, json_t *models,
+                       struct registry_place *at)
 {
     const char *id;
     json_t *params;
@@ -220,7 +221,7 @@ static int read_models(struct registry *r, struct reg_provider *p, json_t *model
 }
 
 int registry_read_text(struct registry *r, const json_t *obj, const char *key, const char **ret,
-                     const struct registry_place *at)
+                       const struct registry_place *at)
 {
     const json_t *v = json_object_get(obj, key);
     char where[320];
@@ -294,7 +295,8 @@ int registry_read_generator(struct registry *r, const char *name, struct span te
 
 /* ---- model_pricing.json ---- */
 
-static int read_dollars(const json_t *v, const char *key, double *ret, const struct registry_place *at)
+static int read_dollars(const json_t *v, const char *key, double *ret,
+                        const struct registry_place *at)
 {
     const json_t *n = json_object_get(v, key);
     char where[320];
@@ -310,7 +312,8 @@ static int read_dollars(const json_t *v, const char *key, double *ret, const str
     return 0;
 }
 
-static int read_price(struct registry *r, const char *key, const json_t *v, const struct registry_place *at)
+static int read_price(struct registry *r, const char *key, const json_t *v,
+                      const struct registry_place *at)
 {
     struct provider_price price = {.is_known = true};
     if (!json_is_object(v))

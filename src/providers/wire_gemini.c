@@ -190,8 +190,8 @@ static int build(const struct wire_target *t, struct span prompt, bool stream,
     struct wire_request req;
     int r = wire_request_init(&req, err);
     if (r == 0)
-        r = wire_gemini_url(t, stream ? ":streamGenerateContent?alt=sse" : ":generateContent",
-                            &req, err);
+        r = wire_gemini_url(t, stream ? ":streamGenerateContent?alt=sse" : ":generateContent", &req,
+                            err);
     if (r == 0)
         r = wire_header_key(&req, t, "x-goog-api-key", err);
     if (r == 0)

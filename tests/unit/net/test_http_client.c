@@ -475,8 +475,12 @@ static void rate_headers_say_how_long_nothing_is_left(void **state)
     static const struct {
         const char *path;
         int64_t wait;
-    } rows[] = {{"/rate/0/1h2m3.5s", 3723500}, {"/rate/0/120ms", 120}, {"/rate/0/2", 2000},
-                {"/rate/17/6m0s", 0},          {"/rate/0/soon", 0},    {"/rate/0/3x", 0},
+    } rows[] = {{"/rate/0/1h2m3.5s", 3723500},
+                {"/rate/0/120ms", 120},
+                {"/rate/0/2", 2000},
+                {"/rate/17/6m0s", 0},
+                {"/rate/0/soon", 0},
+                {"/rate/0/3x", 0},
                 {"/rate/0/99999999999h", LIMIT_HTTP_RETRY_AFTER_MS}};
     struct fixture f;
     fixture_start(&f, NULL);
