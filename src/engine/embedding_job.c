@@ -164,6 +164,7 @@ static int renew_leg(struct embed_job *job, struct err *err)
     if (r < 0)
         return r;
     job->covered = vector_leg_covered(leg);
+    job->is_leg_behind = false;
     publish_leg(job->engine, job->source_id, leg);
     job->leg_ms = clock_ms();
     job->leg_cost_ms = job->leg_ms - began;
@@ -263,7 +264,7 @@ static void next(struct embed_job *job)
     struct err err = {0};
     int r = fill_batch(job, &err);
     if (r == 0 && !job->batch.count) {
-        r = renew_leg(job, &err);
+        r = job->is_leg_behind ? renew_leg(job, &err) : 0;
         if (r == 0)
             finish_well(job);
     } else if (r == 0) {
@@ -421,6 +422,7 @@ static int store_vectors(struct embed_job *job, struct err *err)
     job->covered += stored;
     job->embedded += stored;
     metric_add(&metrics[M_EMBEDDED], stored);
+    job->is_leg_behind |= stored > 0;
     if (stored)
         job->pauses = 0;
     return r < 0 ? r : synced;
@@ -455,7 +457,7 @@ static void renew_leg_in_time(struct embed_job *job)
     uint64_t pause = job->leg_cost_ms * LEG_COST_FACTOR;
     if (pause < LEG_INTERVAL_MS)
         pause = LEG_INTERVAL_MS;
-    if (clock_ms() - job->leg_ms >= pause && renew_leg(job, &err) < 0)
+    if (job->is_leg_behind && clock_ms() - job->leg_ms >= pause && renew_leg(job, &err) < 0)
         LOG_WARN("engine", "new vectors are not searched yet", LOG_S("source", job->source_id),
                  LOG_S("why", err.msg));
 }

@@ -44,6 +44,7 @@ struct embed_job {
     size_t todo_count, next;
     uint32_t covered, total, failed_count;
     struct embed_failure *failed; /* owned; EMBED_FAILED_MAX */
+    bool is_leg_behind;           /* the file has more than the leg */
     uint64_t leg_ms, leg_cost_ms; /* when the leg was last published, what it took */
     uint64_t began_ms;
     uint32_t embedded;

