@@ -17,6 +17,8 @@
         if (call) {  \
         }            \
     } while (0)
+/* A helper that must become part of its caller, to be compiled for the caller's processor. */
+#define ALWAYS_INLINE inline __attribute__((always_inline))
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 

@@ -55,7 +55,7 @@
 #define LIMIT_SYMBOL_DEPTH 24
 #define LIMIT_BATCH_FILES_COUNT 256  /* files in one run of the symbol program */
 #define LIMIT_BATCH_BYTES (4u << 20) /* their text */
-#define LIMIT_VECTORS_COUNT 4000000     /* rows of one vector file; past it none is added */
+#define LIMIT_VECTORS_COUNT 4000000  /* rows of one vector file; past it none is added */
 #define LIMIT_QUERY_BYTES (64u << 10)
 #define LIMIT_QUERY_TERMS_COUNT 256
 #define LIMIT_WORK_QUEUE_COUNT 4096

@@ -39,7 +39,7 @@ struct search {
     struct file_score *files; /* owned */
     uint32_t *order;          /* owned; matching files, best bucket first */
     uint32_t matching;
-    float *chunk_scores;    /* owned; of one file */
+    float *chunk_scores; /* owned; of one file */
     struct hit_heap best;
 };
 

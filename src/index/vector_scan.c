@@ -133,10 +133,8 @@ void vector_signs(const float *x, unsigned n, uint64_t *ret)
     }
 }
 
-__attribute__((always_inline)) static inline void distances_by_word(const uint64_t *query,
-                                                                    const uint64_t *rows,
-                                                                    size_t words, size_t count,
-                                                                    uint16_t *ret)
+static ALWAYS_INLINE void distances_by_word(const uint64_t *query, const uint64_t *rows,
+                                            size_t words, size_t count, uint16_t *ret)
 {
     for (size_t r = 0; r < count; r++, rows += words) {
         unsigned sum = 0;
@@ -147,11 +145,17 @@ __attribute__((always_inline)) static inline void distances_by_word(const uint64
 }
 
 #if defined(__x86_64__)
+/* 256 and 384 dimensions are common: with a known number of words there is no inner loop. */
 __attribute__((target("popcnt"))) static void distances_popcnt(const uint64_t *query,
                                                                const uint64_t *rows, size_t words,
                                                                size_t count, uint16_t *ret)
 {
-    distances_by_word(query, rows, words, count, ret);
+    if (words == 4)
+        distances_by_word(query, rows, 4, count, ret);
+    else if (words == 6)
+        distances_by_word(query, rows, 6, count, ret);
+    else
+        distances_by_word(query, rows, words, count, ret);
 }
 
 __attribute__((target("avx512f,avx512vpopcntdq"))) static void
@@ -179,7 +183,7 @@ void vector_distances(const uint64_t *query, const uint64_t *rows, size_t words,
                       uint16_t *ret)
 {
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512vpopcntdq"))
+    if (words >= 8 && __builtin_cpu_supports("avx512vpopcntdq"))
         distances_avx512(query, rows, words, count, ret);
     else if (__builtin_cpu_supports("popcnt"))
         distances_popcnt(query, rows, words, count, ret);

@@ -37,7 +37,7 @@ struct retrieval_options {
 struct passages {
     struct passage *items; /* owned */
     size_t count;
-    char note[160]; /* e.g. "no word of the question occurs in this source"; or empty */
+    char note[160];   /* e.g. "no word of the question occurs in this source"; or empty */
     bool has_vectors; /* the leg had its say (its share may have been none) */
 };
 
