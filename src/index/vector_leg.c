@@ -20,6 +20,7 @@
 #define CANDIDATES_LEAST 128u /* first batch … */
 #define CANDIDATES_PER_HIT 2u /* … or as many a hit */
 #define FAR_BLOCK 64u
+#define VECTOR_HITS_MAX 1000u
 
 struct vector_leg {
     _Atomic unsigned refs;
@@ -359,7 +360,8 @@ static int run_search(const struct vector_leg *leg, const float *query, unsigned
 {
     if (leg->texts == 0 || k == 0)
         return 0;
-    struct vector_search s = {.leg = leg, .best = {ret, k > SEARCH_MAX ? SEARCH_MAX : k, 0}};
+    struct vector_search s = {.leg = leg,
+                              .best = {ret, k > VECTOR_HITS_MAX ? VECTOR_HITS_MAX : k, 0}};
     int rc = search_init(&s, by_signs);
     if (rc == 0 && !normalise(leg, query, dims, s.query))
         rc = -ERR_INVALID;

@@ -13,7 +13,7 @@
 
 #define LANES 32u
 
-typedef float lanes4 __attribute__((vector_size(16)));
+typedef float lanes4 VECTOR_OF(16);
 
 static float sum_of_lanes(const float lanes[LANES], const float *a, const float *b, size_t from,
                           size_t n)
@@ -45,7 +45,7 @@ static float dot_portable(const float *a, const float *b, size_t n)
 }
 
 #if defined(__x86_64__)
-__attribute__((target("avx2"))) static float dot_avx2(const float *a, const float *b, size_t n)
+TARGET("avx2") static float dot_avx2(const float *a, const float *b, size_t n)
 {
     __m256 s0 = _mm256_setzero_ps(), s1 = s0, s2 = s0, s3 = s0;
     float lanes[LANES];
@@ -146,9 +146,9 @@ static ALWAYS_INLINE void distances_by_word(const uint64_t *query, const uint64_
 
 #if defined(__x86_64__)
 /* 256 and 384 dimensions are common: with a known number of words there is no inner loop. */
-__attribute__((target("popcnt"))) static void distances_popcnt(const uint64_t *query,
-                                                               const uint64_t *rows, size_t words,
-                                                               size_t count, uint16_t *ret)
+TARGET("popcnt")
+static void distances_popcnt(const uint64_t *query, const uint64_t *rows, size_t words,
+                             size_t count, uint16_t *ret)
 {
     if (words == 4)
         distances_by_word(query, rows, 4, count, ret);
@@ -158,9 +158,9 @@ __attribute__((target("popcnt"))) static void distances_popcnt(const uint64_t *q
         distances_by_word(query, rows, words, count, ret);
 }
 
-__attribute__((target("avx512f,avx512vpopcntdq"))) static void
-distances_avx512(const uint64_t *query, const uint64_t *rows, size_t words, size_t count,
-                 uint16_t *ret)
+TARGET("avx512f,avx512vpopcntdq")
+static void distances_avx512(const uint64_t *query, const uint64_t *rows, size_t words,
+                             size_t count, uint16_t *ret)
 {
     __mmask8 rest = (__mmask8)((1u << (words % 8)) - 1);
     size_t whole = words - words % 8;
