@@ -168,7 +168,9 @@ int vector_leg_new(struct vectors *v, struct index *ix, struct vector_leg **ret,
     index_stats(ix, &st);
     struct buf text = BUF_INIT(VECTOR_TEXT_MAX + (16u << 20));
     uint32_t *rows = mem_try_array((size_t)st.chunks + 1, sizeof *rows);
-    int rc = rows ? 0 : no_memory(err);
+    if (!rows)
+        return no_memory(err);
+    int rc = 0;
     struct index_chunk_view chunk;
     for (uint32_t c = 0; rc == 0 && c < st.chunks; c++) {
         buf_clear(&text);
