@@ -193,35 +193,45 @@ static bool fill_failure(const struct embed_job *job, const struct embed_failure
     return ret->path && ret->reason;
 }
 
-void report_failures(const struct embed_job *job)
+/* The old list without the failures of before, then those of now. */
+static int merge_failures(const struct embed_job *job, const struct store_skipped *old, size_t n,
+                          struct err *err)
 {
-    struct engine *e = job->engine;
-    struct store_skipped *old = NULL, *items = NULL;
-    struct err err = {0};
-    size_t n = 0, kept = 0, made = 0;
+    size_t kept = 0, made = 0;
     size_t failed = job->failed_count < EMBED_FAILED_MAX ? job->failed_count : EMBED_FAILED_MAX;
-    int r = store_skipped_list(e->options.store, job->tenant, job->source_id, 0, SKIPPED_READ_MAX,
-                               &old, &n, &err);
-    if (r == 0 && !(items = mem_try_array(n + failed + 1, sizeof *items)))
-        r = err_set(&err, ERR_NO_MEMORY, "out of memory");
-    for (size_t i = 0; r == 0 && i < n; i++)
+    struct store_skipped *items = mem_try_array(n + failed + 1, sizeof *items);
+    if (!items)
+        return err_set(err, ERR_NO_MEMORY, "out of memory");
+    for (size_t i = 0; i < n; i++)
         if (!is_failure(&old[i]))
             items[kept++] = old[i];
-    bool is_same = kept == n && !failed;
-    for (; r == 0 && made < failed; made++)
+    int r = 0;
+    for (; job->failed && r == 0 && made < failed; made++)
         if (!fill_failure(job, &job->failed[made], &items[kept + made]))
-            r = err_set(&err, ERR_NO_MEMORY, "out of memory");
-    if (r == 0 && !is_same)
-        r = store_skipped_put(e->options.store, job->tenant, job->source_id, items, kept + made,
-                              &err);
-    if (r < 0)
-        LOG_WARN("engine", "what could not be embedded was not kept",
-                 LOG_S("source", job->source_id), LOG_S("why", err.msg));
-    for (size_t i = kept; items && i < kept + made; i++) {
+            r = err_set(err, ERR_NO_MEMORY, "out of memory");
+    if (r == 0 && (kept < n || made))
+        r = store_skipped_put(job->engine->options.store, job->tenant, job->source_id, items,
+                              kept + made, err);
+    for (size_t i = kept; i < kept + made; i++) {
         mem_free(items[i].path);
         mem_free(items[i].reason);
     }
     mem_free(items);
+    return r;
+}
+
+void report_failures(const struct embed_job *job)
+{
+    struct store_skipped *old = NULL;
+    struct err err = {0};
+    size_t n = 0;
+    int r = store_skipped_list(job->engine->options.store, job->tenant, job->source_id, 0,
+                               SKIPPED_READ_MAX, &old, &n, &err);
+    if (r == 0)
+        r = merge_failures(job, old, n, &err);
+    if (r < 0)
+        LOG_WARN("engine", "what could not be embedded was not kept",
+                 LOG_S("source", job->source_id), LOG_S("why", err.msg));
     store_skipped_free(old, n);
 }
 

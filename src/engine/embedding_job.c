@@ -179,8 +179,9 @@ static int list_missing(struct embed_job *job, struct err *err)
     job->total = stats.chunks;
     job->failed_count = 0;
     job->todo = mem_try_array(stats.chunks + 1, sizeof *job->todo);
-    int r =
-        job->todo ? 0 : err_set(err, ERR_NO_MEMORY, "out of memory for %u passages", stats.chunks);
+    if (!job->todo)
+        return err_set(err, ERR_NO_MEMORY, "out of memory for %u passages", stats.chunks);
+    int r = 0;
     for (uint32_t i = 0; r == 0 && i < stats.chunks; i++) {
         struct index_chunk_view c;
         buf_clear(&text);

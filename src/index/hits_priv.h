@@ -4,8 +4,6 @@
 
 #include <stdlib.h>
 
-#define SEARCH_MAX 4096u /* hits */
-
 struct hit_heap {
     struct index_hit *items; /* the caller's, k of them */
     unsigned k, used;

@@ -13,6 +13,7 @@
 
 #include <math.h>
 
+#define SEARCH_MAX 4096u /* hits */
 #define BUCKETS 1024u
 #define BOUND_SLACK 1.0001f /* bounds are summed in another order than scores */
 
@@ -39,7 +40,7 @@ struct search {
     struct file_score *files; /* owned */
     uint32_t *order;          /* owned; matching files, best bucket first */
     uint32_t matching;
-    float *chunk_scores;    /* owned; of one file */
+    float *chunk_scores; /* owned; of one file */
     struct hit_heap best;
 };
 

@@ -20,6 +20,7 @@
 #define CANDIDATES_LEAST 128u /* first batch … */
 #define CANDIDATES_PER_HIT 2u /* … or as many a hit */
 #define FAR_BLOCK 64u
+#define VECTOR_HITS_MAX 1000u
 
 struct vector_leg {
     _Atomic unsigned refs;
@@ -167,7 +168,9 @@ int vector_leg_new(struct vectors *v, struct index *ix, struct vector_leg **ret,
     index_stats(ix, &st);
     struct buf text = BUF_INIT(VECTOR_TEXT_MAX + (16u << 20));
     uint32_t *rows = mem_try_array((size_t)st.chunks + 1, sizeof *rows);
-    int rc = rows ? 0 : no_memory(err);
+    if (!rows)
+        return no_memory(err);
+    int rc = 0;
     struct index_chunk_view chunk;
     for (uint32_t c = 0; rc == 0 && c < st.chunks; c++) {
         buf_clear(&text);
@@ -359,7 +362,8 @@ static int run_search(const struct vector_leg *leg, const float *query, unsigned
 {
     if (leg->texts == 0 || k == 0)
         return 0;
-    struct vector_search s = {.leg = leg, .best = {ret, k > SEARCH_MAX ? SEARCH_MAX : k, 0}};
+    struct vector_search s = {.leg = leg,
+                              .best = {ret, k > VECTOR_HITS_MAX ? VECTOR_HITS_MAX : k, 0}};
     int rc = search_init(&s, by_signs);
     if (rc == 0 && !normalise(leg, query, dims, s.query))
         rc = -ERR_INVALID;

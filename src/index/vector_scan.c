@@ -13,7 +13,7 @@
 
 #define LANES 32u
 
-typedef float lanes4 __attribute__((vector_size(16)));
+typedef float lanes4 VECTOR_OF(16);
 
 static float sum_of_lanes(const float lanes[LANES], const float *a, const float *b, size_t from,
                           size_t n)
@@ -45,7 +45,7 @@ static float dot_portable(const float *a, const float *b, size_t n)
 }
 
 #if defined(__x86_64__)
-__attribute__((target("avx2"))) static float dot_avx2(const float *a, const float *b, size_t n)
+TARGET("avx2") static float dot_avx2(const float *a, const float *b, size_t n)
 {
     __m256 s0 = _mm256_setzero_ps(), s1 = s0, s2 = s0, s3 = s0;
     float lanes[LANES];
@@ -133,10 +133,8 @@ void vector_signs(const float *x, unsigned n, uint64_t *ret)
     }
 }
 
-__attribute__((always_inline)) static inline void distances_by_word(const uint64_t *query,
-                                                                    const uint64_t *rows,
-                                                                    size_t words, size_t count,
-                                                                    uint16_t *ret)
+static ALWAYS_INLINE void distances_by_word(const uint64_t *query, const uint64_t *rows,
+                                            size_t words, size_t count, uint16_t *ret)
 {
     for (size_t r = 0; r < count; r++, rows += words) {
         unsigned sum = 0;
@@ -147,16 +145,22 @@ __attribute__((always_inline)) static inline void distances_by_word(const uint64
 }
 
 #if defined(__x86_64__)
-__attribute__((target("popcnt"))) static void distances_popcnt(const uint64_t *query,
-                                                               const uint64_t *rows, size_t words,
-                                                               size_t count, uint16_t *ret)
+/* 256 and 384 dimensions are common: with a known number of words there is no inner loop. */
+TARGET("popcnt")
+static void distances_popcnt(const uint64_t *query, const uint64_t *rows, size_t words,
+                             size_t count, uint16_t *ret)
 {
-    distances_by_word(query, rows, words, count, ret);
+    if (words == 4)
+        distances_by_word(query, rows, 4, count, ret);
+    else if (words == 6)
+        distances_by_word(query, rows, 6, count, ret);
+    else
+        distances_by_word(query, rows, words, count, ret);
 }
 
-__attribute__((target("avx512f,avx512vpopcntdq"))) static void
-distances_avx512(const uint64_t *query, const uint64_t *rows, size_t words, size_t count,
-                 uint16_t *ret)
+TARGET("avx512f,avx512vpopcntdq")
+static void distances_avx512(const uint64_t *query, const uint64_t *rows, size_t words,
+                             size_t count, uint16_t *ret)
 {
     __mmask8 rest = (__mmask8)((1u << (words % 8)) - 1);
     size_t whole = words - words % 8;
@@ -179,7 +183,7 @@ void vector_distances(const uint64_t *query, const uint64_t *rows, size_t words,
                       uint16_t *ret)
 {
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512vpopcntdq"))
+    if (words >= 8 && __builtin_cpu_supports("avx512vpopcntdq"))
         distances_avx512(query, rows, words, count, ret);
     else if (__builtin_cpu_supports("popcnt"))
         distances_popcnt(query, rows, words, count, ret);

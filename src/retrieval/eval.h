@@ -9,10 +9,11 @@
 #include "base/err.h"
 
 struct eval_options {
-    const char *run_file;     /* a TREC run is written there; NULL: none */
-    const char *vectors_file; /* one JSON object a line: {"id": document or "query": id, "vector": [numbers]};
+    const char *run_file; /* a TREC run is written there; NULL: none */
+    const char *
+        vectors_file; /* one JSON object a line: {"id": document or "query": id, "vector": [numbers]};
                                  NULL: words only */
-    unsigned depth;           /* hits a query; 0 = 1000 */
+    unsigned depth;   /* hits a query; 0 = 1000 */
 };
 
 /*

@@ -19,7 +19,8 @@ struct passage {
     float score;
     /*
      * Which search found the hit, and at which rank, from 1: by its words, by its vector; 0: not by
-     * that one. Both 0: the passage is of a file that the question names, or of the guide.
+     * that one. Both 0: the passage is of a file that the question names, of the guide, or a
+     * definition.
      */
     uint32_t word_rank, vector_rank;
 };
@@ -39,7 +40,7 @@ struct retrieval_options {
 struct passages {
     struct passage *items; /* owned */
     size_t count;
-    char note[160]; /* e.g. "no word of the question occurs in this source"; or empty */
+    char note[160];   /* e.g. "no word of the question occurs in this source"; or empty */
     bool has_vectors; /* the leg had its say (its share may have been none) */
 };
 

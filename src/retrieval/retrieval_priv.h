@@ -1,8 +1,8 @@
 #pragma once
 /*
- * The parts of retrieval. definitions.c: what the passages call. question.c: what of a question is looked for. rank.c: the order of the hits. fuse.c: words and vectors. retrieval.c: passages.
+ * The parts of retrieval. definitions.c: what the passages call. fuse.c: words and vectors. question.c: what of a question is looked for.
+ * rank.c: the order of the hits. retrieval.c: passages.
  */
-#include "index/vectors.h"
 #include "retrieval/retrieval.h"
 
 /*
@@ -20,7 +20,8 @@ int rank_hits(const struct index *ix, struct span question, struct index_hit *re
 
 /* ---- fuse.c: one order of what words and vectors found ---- */
 
-#define FUSE_WORDS_MAX 200u   /* hits of the words that are looked at; the rest keeps its order, behind */
+#define FUSE_WORDS_MAX \
+    200u /* hits of the words that are looked at; the rest keeps its order, behind */
 #define FUSE_VECTORS_MAX 100u /* hits of the vectors */
 #define FUSE_FIRST 10u        /* the first hits of the words … */
 #define FUSE_FALL_MAX 3u      /* … fall this many places at most */
@@ -54,7 +55,8 @@ struct fuse_query {
     const struct vector_leg *leg; /* NULL: words only */
     const float *vector;          /* of the question */
     unsigned dims;
-    float (*prefer)(void *ctx, uint32_t chunk, float score); /* for hits of vectors; NULL: as it is */
+    float (*prefer)(void *ctx, uint32_t chunk,
+                    float score); /* for hits of vectors; NULL: as it is */
     void *ctx;
 };
 

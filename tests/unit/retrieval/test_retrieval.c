@@ -298,7 +298,7 @@ static void search_survives_every_failed_allocation(void **state)
 
 /* ---- with vectors: each file a direction of its own ---- */
 
-#define DIMS 8u
+#define DIMS 16u
 
 /* A leg in which every chunk points where its file does; `only` (a path) leaves the others out. */
 static struct vector_leg *make_leg(struct index *of, const char *only)
@@ -312,8 +312,9 @@ static struct vector_leg *make_leg(struct index *of, const char *only)
     assert_int_equal(vectors_open(file, "test", &v, NULL), 0);
     for (uint32_t i = 0; index_chunk(of, i, &c); i++) {
         float values[DIMS] = {0};
+        assert_true(c.file < DIMS - 1);
         values[c.file] = 1;
-        values[7] = 0.01f * (float)i; /* no two are equal */
+        values[DIMS - 1] = 0.01f * (float)i; /* no two are equal */
         buf_clear(&text);
         vector_chunk_text(&c, &text);
         if (!only || span_is(c.path, only))
