@@ -359,9 +359,9 @@ int answer_prompt(struct answer *a, bool with_context, size_t token_budget,
 /* The built-in provider reads the passages; the prompt only serves to count. */
 static int call_local(struct answer *a, struct chat_usage *usage, struct err *err)
 {
-    struct chat_passage *passages;
+    struct chat_passage *passages = NULL;
     struct index_file_view file;
-    struct prompt prompt;
+    struct prompt prompt = {0};
     int r = answer_prompt(a, true, 0, &passages, &file, &prompt, err);
     if (r < 0)
         return r;

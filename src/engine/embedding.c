@@ -237,25 +237,21 @@ void report_failures(const struct embed_job *job)
 
 /* ---- queue ---- */
 
-/* With e->lock held: the place of a job that is submitted is taken. False: the lane is full. */
-static bool launch(struct engine *e, struct embed_job *job)
+/* The first of the queue, while there are places. With e->lock held. */
+static void launch(struct engine *e)
 {
-    if (worker_submit(e->options.workers, WORKER_SLOW, &job->work) < 0)
-        return false;
-    if (job->is_queued)
-        list_remove(&job->link);
-    job->is_queued = false;
-    e->embed_running++;
-    return true;
+    while (e->embed_running < EMBED_JOBS_MAX && !list_is_empty(&e->embed_queue)) {
+        struct embed_job *job = container_of(e->embed_queue.next, struct embed_job, link);
+        e->embed_running++;
+        embed_job_begin(job);
+    }
 }
 
 void embedding_next(struct engine *e)
 {
     lock_enter(&e->lock);
     e->embed_running--;
-    if (!list_is_empty(&e->embed_queue))
-        IGNORE(!launch(e, container_of(e->embed_queue.next, struct embed_job,
-                                       link))); /* else the next that ends does it */
+    launch(e);
     lock_leave(&e->lock);
 }
 
@@ -269,8 +265,7 @@ static bool enter(struct engine *e, struct embed_job *job)
         s->embed_job = job;
         job->is_queued = true;
         list_append(&e->embed_queue, &job->link);
-        if (e->embed_running < EMBED_JOBS_MAX)
-            IGNORE(!launch(e, job)); /* stays queued: as above */
+        launch(e);
     } else if (s) {
         atomic_store(&s->embed_job->is_again, true);
     }

@@ -374,6 +374,8 @@ static void on_loop(struct loop_msg *m)
     } else if (job->is_paused) {
         job->is_waiting = true;
         timer_set(job->upstream->loop, &job->timer, pause_ms(job), on_pause_over);
+    } else if (!job->batch.count) { /* it begins */
+        to_worker(job);
     } else {
         send_batch(job);
     }
@@ -542,6 +544,15 @@ struct embed_job *embed_job_new(struct engine *e, const char *source_id, const c
     return job;
 }
 
+/* By way of the loop, where a full lane can be waited for. */
+void embed_job_begin(struct embed_job *job)
+{
+    list_remove(&job->link);
+    job->is_queued = false;
+    atomic_store(&job->is_on_loop, true);
+    loop_post(job->upstream->loop, &job->to_loop);
+}
+
 /* ---- stop ---- */
 
 struct stop_msg {
@@ -567,11 +578,8 @@ void embed_job_stop(struct engine *e, struct running *r)
 {
     struct embed_job *job = container_of(r, struct embed_job, running);
     if (job->is_queued) {
-        if (worker_submit(e->options.workers, WORKER_SLOW, &job->work) == 0) {
-            list_remove(&job->link);
-            job->is_queued = false;
-            e->embed_running++; /* for a moment */
-        }
+        e->embed_running++; /* for a moment: it only has to say its end */
+        embed_job_begin(job);
         return;
     }
     if (!atomic_load(&job->is_on_loop))

@@ -83,5 +83,6 @@ void embedding_next(struct engine *e);
 struct embed_job *embed_job_new(struct engine *e, const char *source_id,
                                 const char *tenant) MUST_CHECK;
 void embed_job_run(struct work *work);
+void embed_job_begin(struct embed_job *job); /* leaves the queue; with engine->lock held */
 void embed_job_stop(struct engine *e, struct running *r); /* with engine->lock held */
 void embed_job_unref(struct embed_job *job);
