@@ -319,21 +319,20 @@ int manifest_open(const char *path, struct index **ret, struct err *err)
     return rc;
 }
 
-bool index_manifest_names(const char *path, bool (*take)(void *ctx, const char *name), void *ctx)
+int index_manifest_names(const char *manifest, struct span segment)
 {
     struct manifest m = {0};
-    int rc = read_bytes(&m, path, NULL);
+    struct err err = {0};
+    int rc = read_bytes(&m, manifest, &err);
     if (rc == 0) {
         m.head = (const struct man_header *)(const void *)m.bytes;
-        rc = memcmp(m.head->magic, MAN_MAGIC, sizeof m.head->magic) == 0
-                 ? check(&m, path, NULL)
-                 : -ERR_CORRUPT;
+        rc = check(&m, manifest, &err);
     }
+    bool found = false;
     for (uint32_t i = 0; rc == 0 && i < m.head->parts_count; i++)
-        if (!take(ctx, m.parts[i].name))
-            break;
+        found |= span_is(segment, m.parts[i].name);
     mem_free(m.bytes);
-    return rc == 0;
+    return rc == -ERR_IO || rc == -ERR_NO_MEMORY ? rc : found;
 }
 
 /* ---- writing ---- */

@@ -228,7 +228,6 @@ static void add_all_file_scores(struct search *s)
     for (size_t i = 0; i < s->q.count; i++)
         for (unsigned p = 0; p < s->q.ix->parts_count; p++)
             add_file_scores(s, &s->q.terms[i], p);
-    s->files[s->q.ix->files_count] = (struct file_score){0}; /* where the dead went */
 }
 
 /* Counting sort of the matching files by their bound, coarsely: enough to meet good files early. */

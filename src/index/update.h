@@ -111,7 +111,7 @@ int index_merge_publish(struct index_merge *m, struct index *current, struct ind
 void index_merge_free(struct index_merge *m);
 
 /*
- * Calls take with the name of each segment that the manifest names, until it returns false. False:
- * there is no sound manifest. For the sweep of left-overs.
+ * Whether the manifest names the segment file: 1 / 0, also 0 when there is no sound manifest; or
+ * -ERR_IO, -ERR_NO_MEMORY. For the sweep of left-overs.
  */
-bool index_manifest_names(const char *path, bool (*take)(void *ctx, const char *name), void *ctx);
+int index_manifest_names(const char *manifest, struct span segment) MUST_CHECK;
