@@ -663,13 +663,14 @@ int engine_index(struct engine *e, const struct engine_caller *who,
     int r = source_resolve(e, who, request->source, request->name, id, err);
     if (r < 0)
         return r;
-    if (request->force) {
-        lock_enter(&e->lock);
-        struct live_source *s = source_live(e, id);
-        if (s && !s->job)
-            s->wants_rebuild = true;
-        lock_leave(&e->lock);
-    } else {
+    lock_enter(&e->lock);
+    struct live_source *s = source_live(e, id);
+    if (s)
+        s->checked_ms = 0; /* who asks for it has the files looked at now */
+    if (s && !s->job)
+        s->wants_rebuild = request->force;
+    lock_leave(&e->lock);
+    if (!request->force) {
         struct index *ix = source_fresh_index(e, id, NULL);
         bool has_failures = ix && index_retry_count(ix) > 0; /* files that are tried again */
         index_unref(ix);
