@@ -53,9 +53,9 @@
 #define LIMIT_SYMBOLS_COUNT 65536            /* per file */
 #define LIMIT_SYMBOL_BYTES 256               /* a qualified name is cut there */
 #define LIMIT_SYMBOL_DEPTH 24
-#define LIMIT_BATCH_FILES_COUNT 256  /* files in one run of the symbol program */
-#define LIMIT_BATCH_BYTES (4u << 20) /* their text */
-#define LIMIT_INDEX_SEGMENTS_COUNT 48        /* of one source's index */
+#define LIMIT_BATCH_FILES_COUNT 256   /* files in one run of the symbol program */
+#define LIMIT_BATCH_BYTES (4u << 20)  /* their text */
+#define LIMIT_INDEX_SEGMENTS_COUNT 48 /* of one source's index */
 #define LIMIT_INDEX_MANIFEST_BYTES (64u << 20)
 #define LIMIT_INDEX_CHECKPOINT_BYTES \
     (64u << 20) /* text indexed between two points where a run that was cut off goes on */

@@ -42,7 +42,8 @@ struct engine {
     char *index_dir;
     char **allow_paths;         /* resolved, NULL-terminated */
     struct bench_source *bench; /* owned; NULL unless asked for */
-    struct lock publish; /* held while a source's next snapshot is made of its current; blocks: workers only */
+    struct lock
+        publish; /* held while a source's next snapshot is made of its current; blocks: workers only */
     struct lock rows; /* held over read, change and write of a source's row; blocks: workers only */
     struct lock lock; /* all below; never held while something blocks */
     struct cond idle;

@@ -42,10 +42,10 @@ struct index_job {
     char source_id[STORE_ID_MAX];
     char tenant[STORE_ID_MAX];
     char *location;
-    char lost_why[200];                /* why the index that was there cannot be used, or "" */
-    bool has_begun;                    /* under engine->lock */
-    bool is_rebuild;                   /* nothing of the old index is to be used */
-    bool is_first;                     /* there was nothing that could be */
+    char lost_why[200]; /* why the index that was there cannot be used, or "" */
+    bool has_begun;     /* under engine->lock */
+    bool is_rebuild;    /* nothing of the old index is to be used */
+    bool is_first;      /* there was nothing that could be */
     char fingerprint[17], revision[65];
     struct ingest_progress progress;
     struct index_changes changes;
@@ -392,9 +392,10 @@ static void say_begin(struct index_job *job)
         snprintf(text, sizeof text, "The stored index cannot be used and is built again: %s",
                  job->lost_why);
     else if (stats.damage[0])
-        snprintf(text, sizeof text,
-                 "A damaged part of the stored index was set aside; its files are indexed again: %s",
-                 stats.damage);
+        snprintf(
+            text, sizeof text,
+            "A damaged part of the stored index was set aside; its files are indexed again: %s",
+            stats.damage);
     else
         snprintf(text, sizeof text, "Looking at the files");
     index_unref(ix);
@@ -437,7 +438,9 @@ static void describe(const struct index_job *job, char *ret, size_t size)
         if (parts[i].n || (i == ARRAY_LEN(parts) - 1 && !used))
             used += (size_t)snprintf(ret + used, size - used, "%s%s%s %s", used ? ", " : "",
                                      with_commas(parts[i].n, number),
-                                     used ? "" : parts[i].n == 1 ? " file" : " files",
+                                     used              ? ""
+                                     : parts[i].n == 1 ? " file"
+                                                       : " files",
                                      parts[i].what);
 }
 

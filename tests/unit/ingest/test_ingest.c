@@ -447,8 +447,8 @@ static bool has_chunks(void *ctx, const uint8_t hash[INGEST_HASH_BYTES], struct 
 static unsigned run_known(const struct tree *t, struct memory *m, struct ingest_file *ret,
                           struct ingest_progress *ret_progress)
 {
-    struct ingest *in = open_tree(&(struct ingest_options){
-        .root = t->root, .known = {m, is_same, is_same_text, has_chunks}});
+    struct ingest *in = open_tree(
+        &(struct ingest_options){.root = t->root, .known = {m, is_same, is_same_text, has_chunks}});
     unsigned n = 0;
     while (ingest_next(in, ret, NULL) > 0) {
         n++;
