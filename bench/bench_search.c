@@ -9,7 +9,7 @@
  *
  * ninja -C build && gcc -O2 -std=gnu17 -D_GNU_SOURCE -Isrc bench/bench_search.c -o /tmp/bench_search \
  *   build/src/retrieval/libretrieval.a build/src/index/libindex.a build/src/text/libtext.a \
- *   build/src/base/libbase.a -ljansson -lcrypto -lm
+ *   build/src/base/libbase.a -ljansson -lcrypto -lstemmer -licuuc -lm
  */
 #include "base/clock.h"
 #include "index/index_priv.h"
@@ -245,8 +245,9 @@ static struct index *first_snapshot(const struct index_update_options *o, const 
     return ret;
 }
 
-/* One file of `from` gets another stamp and is added again as it is; the rest stays. */
-static struct index *change_one(const char *manifest, struct index *from, uint32_t which)
+/* Every `every`th file of `from`, beginning with `first`, is added again as it is; the rest stays. */
+static struct index *change_some(const char *manifest, struct index *from, uint32_t first,
+                                 uint32_t every)
 {
     struct index_update_options o = {
         .manifest = manifest, .analyzer = ANALYZER_CODE, .recipe = "bench"};
@@ -258,7 +259,7 @@ static struct index *change_one(const char *manifest, struct index *from, uint32
     if (index_update_new(&o, from, &u, &err) < 0)
         fail(&err);
     for (uint32_t i = 0; index_file(from, i, &f); i++) {
-        if (index_update_keep(u, f.path, i == which ? 0 : f.stamp))
+        if (index_update_keep(u, f.path, i % every == first ? 0 : f.stamp))
             continue;
         add_again(u, from, &f);
     }
@@ -267,7 +268,7 @@ static struct index *change_one(const char *manifest, struct index *from, uint32
     if (index_update_seal(u, &err) < 0 || index_update_publish(u, &how, &next, &err) < 0)
         fail(&err);
     index_update_free(u);
-    printf("one changed file: %.1f ms, CPU %.1f ms\n", (double)(clock_ns() - wall) / 1e6,
+    printf("changed: %.1f ms, CPU %.1f ms\n", (double)(clock_ns() - wall) / 1e6,
            (double)(clock_cpu_ns() - cpu) / 1e6);
     return next;
 }
@@ -289,10 +290,40 @@ static void merge_all(const char *manifest, struct index *ix)
     index_unref(next);
 }
 
-static void deltas(char **argv, int argc)
+/* The same questions to snapshots of the same files: the same hits, and what each costs. */
+static void compare(struct index *const *ix, const unsigned *counts, unsigned count)
 {
     static uint64_t took[DELTAS + 1][QUESTIONS];
     static struct index_hit hits[1000], first[1000];
+    struct index_stats st;
+    index_stats(ix[0], &st);
+    for (unsigned k = 10; k <= 200; k += 190) {
+        for (unsigned i = 0; i < QUESTIONS; i++) {
+            char q[512] = "";
+            make_question(ix[0], i, q, sizeof q);
+            for (unsigned t = 0; t < count; t++) {
+                unsigned c = (t + i) % count; /* whoever is first finds cold caches */
+                uint64_t start = clock_cpu_ns();
+                int n = index_search(ix[counts[c]], span_str(q), hits, k);
+                took[counts[c]][i] = clock_cpu_ns() - start;
+                if (t == 0)
+                    memcpy(first, hits, sizeof first);
+                else if (n < 0 || memcmp(hits, first, (size_t)n * sizeof *hits))
+                    fprintf(stderr, "%u deltas differ: %s\n", counts[c], q);
+            }
+        }
+        for (unsigned c = 0; c < count; c++) {
+            qsort(took[counts[c]], QUESTIONS, sizeof **took, compare_u64);
+            printf("%u deltas: %u chunks, top %u of %d terms, CPU ms p50 %.3f p99 %.3f\n",
+                   counts[c], st.chunks, k, TERMS, (double)took[counts[c]][QUESTIONS / 2] / 1e6,
+                   (double)took[counts[c]][QUESTIONS * 99 / 100] / 1e6);
+        }
+    }
+}
+
+static void deltas(char **argv, int argc)
+{
+    static const unsigned counts[] = {0, 1, DELTAS};
     struct index *ix[DELTAS + 1];
     struct err err;
     char manifest[4200];
@@ -322,31 +353,12 @@ static void deltas(char **argv, int argc)
     struct index_stats st;
     index_stats(ix[0], &st);
     for (unsigned d = 1; d <= DELTAS; d++)
-        ix[d] = change_one(manifest, ix[d - 1], st.files / (DELTAS + 1) * d);
-    for (unsigned k = 10; k <= 200; k += 190) {
-        static const unsigned counts[] = {0, 1, DELTAS};
-        for (unsigned i = 0; i < QUESTIONS; i++) {
-            char q[512] = "";
-            make_question(ix[0], i, q, sizeof q);
-            for (unsigned t = 0; t < 3; t++) {
-                unsigned c = (t + i) % 3; /* whoever is first finds cold caches */
-                uint64_t start = clock_cpu_ns();
-                int n = index_search(ix[counts[c]], span_str(q), hits, k);
-                took[counts[c]][i] = clock_cpu_ns() - start;
-                if (t == 0)
-                    memcpy(first, hits, sizeof first);
-                else if (n < 0 || memcmp(hits, first, (size_t)n * sizeof *hits))
-                    fprintf(stderr, "%u deltas differ: %s\n", counts[c], q);
-            }
-        }
-        for (unsigned c = 0; c < 3; c++) {
-            qsort(took[counts[c]], QUESTIONS, sizeof **took, compare_u64);
-            printf("%u deltas: %u chunks, top %u of %d terms, CPU ms p50 %.3f p99 %.3f\n",
-                   counts[c], st.chunks, k, TERMS, (double)took[counts[c]][QUESTIONS / 2] / 1e6,
-                   (double)took[counts[c]][QUESTIONS * 99 / 100] / 1e6);
-        }
-    }
+        ix[d] = change_some(manifest, ix[d - 1], st.files / (DELTAS + 1) * d, st.files);
+    compare(ix, counts, 3);
     merge_all(manifest, ix[DELTAS]);
+    index_unref(ix[1]);
+    ix[1] = change_some(manifest, ix[0], 0, 5); /* near to the share at which a merge is due */
+    compare(ix, counts, 2);
     for (unsigned d = 0; d <= DELTAS; d++)
         index_unref(ix[d]);
 }

@@ -113,7 +113,7 @@ struct index_hit {
     float score;
 };
 /*
- * Best k chunks (k <= 1000) for the text, by descending score, ties by ascending chunk id:
+ * Best k chunks (k <= 4096) for the text, by descending score, ties by ascending chunk id:
  * deterministic. A k above is cut; at most LIMIT_QUERY_TERMS_COUNT different terms are looked at.
  * Returns how many, or -ERR_NO_MEMORY. A query without any known term has no hits.
  */

@@ -261,6 +261,9 @@ static void ingest_skips_a_file_with_a_read_error(void **state)
     assert_int_equal(r, 0);
     assert_string_equal(buf_str(&b), "b.c ");
     assert_non_null(strstr(reason_of(in, "a.c"), "input/output error"));
+    struct ingest_progress p;
+    ingest_progress(in, &p);
+    assert_int_equal(p.failed_count, 1); /* to be tried again, unlike what is binary */
     buf_done(&b);
     ingest_free(in);
     tree_done(&t);
