@@ -27,7 +27,7 @@ void source_name_show(struct span text, struct buf *out)
 {
     /* Whatever is before an '@' may be a secret: of URLs, of git@host, and of what was meant to be one. */
     ptrdiff_t at = span_rfind_char(text, '@'), scheme = span_find(text, SPAN_LIT("://"));
-    if (at >= 0) {
+    if (at >= 0 && !memchr("/.~", text.ptr[0], 3)) {
         if (scheme >= 0 && scheme < at)
             buf_put_span(out, span_first(text, (size_t)scheme + 3));
         text = span_skip(text, (size_t)at + 1);
@@ -116,7 +116,8 @@ static bool is_clean_path(struct span path)
 
 static bool is_host(struct span h, bool is_v6)
 {
-    if (!h.len || h.len >= SOURCE_HOST_MAX || h.ptr[0] == '-' || h.ptr[0] == '.')
+    if (!h.len || h.len >= SOURCE_HOST_MAX || h.ptr[0] == '-' || h.ptr[0] == '.' ||
+        h.ptr[h.len - 1] == '.')
         return false;
     for (size_t i = 0; i < h.len; i++) {
         char c = h.ptr[i];
@@ -315,8 +316,9 @@ static int read_scp(struct source_name *n, struct span whole, struct span type, 
     if (rest.len && rest.ptr[0] == '/')
         n->is_scp = false; /* from the root: the same as ssh://host/path */
     rest = strip_slashes(rest);
-    if (rest.len >= sizeof n->path || memchr(rest.len ? rest.ptr : "", 0, rest.len))
-        return bad(whole, ERR_INVALID, err, "its path is too long");
+    /* This form has no way to write what a URL would encode. */
+    if (rest.len >= sizeof n->path || span_find_char(rest, ' ') >= 0)
+        return bad(whole, ERR_INVALID, err, "its path is too long, or has spaces: use ssh://");
     snprintf(n->path, sizeof n->path, SPAN_FMT, SPAN_ARG(rest));
     return finish(n, whole, type, &tail, err);
 }
