@@ -37,6 +37,7 @@ static int start_answer(struct api *a, const struct engine_caller *who, struct c
 {
     struct answer_request q = {
         .source = f->repo_url,
+        .access = {f->type, f->branch, f->token},
         .messages = f->turns,
         .message_count = f->turn_count,
         .file_path = f->file_path,

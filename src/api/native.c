@@ -47,6 +47,7 @@ void post_answers(const struct route_call *c)
     struct engine_caller who = caller_of(c->x);
     struct answer_request q = {
         .source = f.repo_url,
+        .access = {f.type, f.branch, f.token},
         .messages = f.turns,
         .message_count = f.turn_count,
         .file_path = f.file_path,
@@ -227,10 +228,17 @@ static struct span body_text(const struct task *t, const char *key)
     return json_span(json_object_get(t->body, key));
 }
 
+static struct source_access body_access(const struct task *t)
+{
+    return (struct source_access){body_text(t, "type"), body_text(t, "branch"),
+                                  body_text(t, "token")};
+}
+
 static int call_index(struct task *t)
 {
     struct index_request q = {
         .source = body_text(t, "source"),
+        .access = body_access(t),
         .name = body_text(t, "name"),
         .force = json_flag(t->body, "force", false),
     };
@@ -244,6 +252,19 @@ void post_sources(const struct route_call *c)
     json_t *body = task_body(c);
     if (body)
         task_start(c, body, call_index);
+}
+
+static int call_delete(struct task *t)
+{
+    int r = engine_source_delete(t->api->options.engine, &t->who, t->arg, &t->err);
+    if (r == 0)
+        buf_puts(&t->out, "{\"deleted\":true}");
+    return r;
+}
+
+void delete_source(const struct route_call *c)
+{
+    task_start(c, NULL, call_delete);
 }
 
 static uint64_t query_number(const struct task *t, const char *name, uint64_t fallback)
@@ -299,6 +320,7 @@ static int call_search(struct task *t)
     int64_t k = json_int(t->body, "k", SEARCH_K_DEFAULT);
     struct search_request q = {
         .source = body_text(t, "source"),
+        .access = body_access(t),
         .query = body_text(t, "query"),
         .k = (unsigned)k,
         .explain = json_flag(t->body, "explain", false),

@@ -97,7 +97,8 @@ int chat_decode(json_t *root, struct chat_fields *f)
         return r;
     f->type = want_string(f, root, "type", "type", false);
     f->file_path = want_string(f, root, "filePath", "filePath", false);
-    (void)want_string(f, root, "token", "token", false); /* checked; local sources need none */
+    f->token = want_string(f, root, "token", "token", false);
+    f->branch = want_string(f, root, "branch", "branch", false);
     f->provider = want_string(f, root, "provider", "provider", false);
     f->model = want_string(f, root, "model", "model", false);
     f->language = want_string(f, root, "language", "language", false);

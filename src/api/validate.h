@@ -17,7 +17,7 @@ struct chat_issue {
 
 struct chat_fields {
     json_t *root; /* owned; everything below points into it */
-    struct span repo_url, type, file_path, provider, model, language, stream_id;
+    struct span repo_url, type, token, branch, file_path, provider, model, language, stream_id;
     uint64_t after;
     bool is_resume; /* {"stream_id":…[,"after":n]} and no messages: follow instead of ask */
     struct chat_turn *turns; /* owned */

@@ -59,6 +59,11 @@
 #define LIMIT_QUERY_TERMS_COUNT 256
 #define LIMIT_WORK_QUEUE_COUNT 4096
 #define LIMIT_CHILD_OUTPUT (256u << 20)
+#define LIMIT_GIT_REDIRECTS_COUNT 5
+#define LIMIT_GIT_PACKS_COUNT 24 /* refreshes of a clone before it is begun anew */
+#define LIMIT_GIT_FILES_COUNT 500000 /* in one commit */
+#define LIMIT_GIT_REFS (1u << 20)    /* a remote's answer about one branch */
+#define LIMIT_GIT_MANIFEST (256u << 20)
 #define LIMIT_PROMPT_BYTES \
     (20u << 20) /* a provider prompt; above LIMIT_HTTP_BODY, which holds the question */
 #define LIMIT_CITATION_TEXT 512       /* answer text held back while it may be a citation */
@@ -102,5 +107,9 @@
 #define TIMEOUT_WRITE_STALL_MS 60000  /* no byte accepted by the peer: cut off, it may resume */
 #define TIMEOUT_SYMBOLS_MS 30000      /* one run of the symbol program */
 #define TIMEOUT_HTTP_CONNECT_MS 10000 /* to an upstream: name, connection and TLS */
+#define TIMEOUT_GIT_LOOK_MS 60000     /* asking a remote where its branch is */
+#define TIMEOUT_GIT_FETCH_MS 3600000  /* one transfer */
+#define TIMEOUT_GIT_STALL_MS 60000    /* no byte of it arrives */
+#define TIMEOUT_GIT_LOCAL_MS 1800000  /* listing and reading what was fetched */
 #define TIMEOUT_DRAIN_MS 10000
 #define KEEPALIVE_SSE_MS 15000

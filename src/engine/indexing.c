@@ -44,6 +44,9 @@ struct index_job {
     bool has_begun;                    /* under engine->lock */
     char file_name[STORE_ID_MAX + 24]; /* of the new segment, below index_dir */
     char fingerprint[17], revision[65];
+    bool is_remote;           /* location is a URL until remote_step has made it a folder */
+    struct index_ask ask;     /* wiped with the job */
+    struct clone_result tree; /* of a remote one */
     struct list waiters; /* under engine->lock */
     uint64_t told_ms;    /* when progress was last said */
 };
@@ -111,16 +114,21 @@ static int add_file(struct index_builder *b, const struct ingest_file *file, str
 
 static void keep_skipped(struct index_job *job, const struct ingest *in)
 {
-    size_t n;
+    size_t n, fetched = job->tree.skipped_count; /* what was not even fetched comes first */
     const struct ingest_skipped *from = ingest_skipped(in, &n);
-    if (n > SKIPPED_KEPT_MAX)
-        n = SKIPPED_KEPT_MAX;
+    if (fetched > SKIPPED_KEPT_MAX)
+        fetched = SKIPPED_KEPT_MAX;
+    if (n > SKIPPED_KEPT_MAX - fetched)
+        n = SKIPPED_KEPT_MAX - fetched;
+    n += fetched;
     struct err err = {0};
-    struct store_skipped *items = mem_try_array(n, sizeof *items);
+    struct store_skipped *items = mem_try_array(n ? n : 1, sizeof *items);
     int r = items ? 0 : -ERR_NO_MEMORY;
     for (size_t i = 0; r == 0 && i < n; i++) {
-        items[i].path = mem_try_strndup(from[i].path.ptr, from[i].path.len);
-        items[i].reason = mem_try_strndup(from[i].reason, strlen(from[i].reason));
+        struct span path = i < fetched ? span_str(job->tree.skipped[i].path) : from[i - fetched].path;
+        const char *reason = i < fetched ? job->tree.skipped[i].reason : from[i - fetched].reason;
+        items[i].path = mem_try_strndup(path.ptr, path.len);
+        items[i].reason = mem_try_strndup(reason, strlen(reason));
         if (!items[i].path || !items[i].reason)
             r = -ERR_NO_MEMORY;
     }
@@ -166,7 +174,7 @@ static int build(struct index_job *job, const char *path, struct ingest_progress
         .use_ctags = true,
     };
     int r = check_location(job, err);
-    if (r == 0)
+    if (r == 0 && !job->is_remote)
         ingest_revision(job->location, job->revision);
     if (r == 0)
         r = ingest_fingerprint(&io, job->fingerprint, err);
@@ -186,6 +194,7 @@ static int build(struct index_job *job, const char *path, struct ingest_progress
     }
     if (r == 0) {
         ingest_progress(in, ret_progress);
+        ret_progress->skipped_count += job->tree.skipped_count;
         keep_skipped(job, in);
         r = index_builder_finish(b, err);
     }
@@ -335,6 +344,8 @@ static void job_free(struct index_job *job)
 {
     struct engine *e = job->engine;
     mem_free(job->location);
+    clone_result_done(&job->tree);
+    index_ask_done(&job->ask);
     running_leave(e, &job->running);
     mem_free(job); /* running_leave was its last use of the engine */
 }
@@ -373,6 +384,44 @@ static void say_failure(struct index_job *job, int result, const struct err *err
         emit_error(s, err, "prepare", NULL);
 }
 
+/* ---- a source from elsewhere ---- */
+
+static void on_fetch_progress(void *ctx, double fraction, const char *message)
+{
+    say(ctx, "fetching", fraction, message);
+}
+
+/*
+ * Fetches what is indexed then: location becomes the folder of its files. *ret_is_done: nothing has changed since the index there is
+ * was made.
+ */
+static int remote_step(struct index_job *job, bool *ret_is_done, struct err *err)
+{
+    struct engine *e = job->engine;
+    *ret_is_done = false;
+    int r = remote_fetch(e, job->location, &job->ask, stream_stop_flag(job->running.stream),
+                         on_fetch_progress, job, &job->tree, err);
+    remote_note(e, job->source_id, r);
+    if (r < 0)
+        return r;
+    mem_free(job->location);
+    job->location = take_ptr(job->tree.tree);
+    memcpy(job->revision, job->tree.revision, sizeof job->revision);
+    struct index *ix = job->ask.must_build ? NULL : source_any_index(e, job->source_id);
+    struct index_stats stats = {0};
+    if (ix)
+        index_stats(ix, &stats);
+    *ret_is_done = ix && strcmp(stats.revision, job->revision) == 0;
+    index_unref(ix);
+    if (*ret_is_done) {
+        struct source_change change = {.error = ""};
+        struct err other;
+        IGNORE(source_change(e, job->source_id, &change, NULL, &other)); /* an old complaint stays */
+        say(job, "ready", 1, "Nothing has changed where the repository comes from");
+    }
+    return 0;
+}
+
 static void begin(struct index_job *job)
 {
     lock_enter(&job->engine->lock);
@@ -395,17 +444,19 @@ static void run_job(struct work *work)
             : buf_failed(&path)
                 ? err_set(&err, ERR_TOO_LARGE, "the data directory's path is too long")
                 : 0;
-    bool has_started = r == 0;
-    if (r == 0) {
+    bool has_started = r == 0, is_done = false;
+    if (r == 0 && job->is_remote)
+        r = remote_step(job, &is_done, &err);
+    if (r == 0 && !is_done) {
         say_begin(job);
         r = build(job, buf_str(&path), &p, &err);
     }
-    if (r == 0)
+    if (r == 0 && !is_done)
         r = publish(job, buf_str(&path), &p, &err);
     metric_add(&metrics[M_JOBS], 1);
-    if (r == 0) {
+    if (r == 0 && !is_done) {
         say_end(job, &p, clock_ms() - began);
-    } else if (has_started) {
+    } else if (r < 0 && has_started) {
         (void)unlink(buf_str(&path));
         remember_failure(job, r, &err);
         say_failure(job, r, &err);
@@ -420,11 +471,12 @@ static void run_job(struct work *work)
 /* The part of a source that its job needs. */
 struct job_source {
     char *location; /* owned */
+    bool is_remote;
     char tenant[STORE_ID_MAX], lost_why[200];
 };
 
 static int job_new(struct engine *e, const char *source_id, struct job_source *from,
-                   struct index_job **ret, struct err *err)
+                   const struct index_ask *ask, struct index_job **ret, struct err *err)
 {
     struct stream *s = NULL;
     struct stream_new what = {.tenant = from->tenant, .kind = "index", .is_durable = true};
@@ -436,6 +488,8 @@ static int job_new(struct engine *e, const char *source_id, struct job_source *f
     struct index_job *job = mem_alloc(sizeof *job);
     *job = (struct index_job){.work.run = run_job, .engine = e, .running.stop = on_stop};
     job->location = take_ptr(from->location);
+    job->is_remote = from->is_remote;
+    job->ask = ask ? *ask : (struct index_ask){.is_guarded = true};
     snprintf(job->source_id, sizeof job->source_id, "%s", source_id);
     snprintf(job->tenant, sizeof job->tenant, "%s", from->tenant);
     snprintf(job->lost_why, sizeof job->lost_why, "%s", from->lost_why);
@@ -448,6 +502,7 @@ static int job_new(struct engine *e, const char *source_id, struct job_source *f
     if (r < 0) {
         stream_close(s, "error", NULL);
         mem_free(job->location);
+        index_ask_done(&job->ask);
         mem_free(job);
     } else {
         *ret = job;
@@ -482,6 +537,7 @@ static int join_running(struct engine *e, const char *source_id, struct index_wa
         r = 1;
     } else {
         ret->location = mem_try_strndup(s->row.location, strlen(s->row.location));
+        ret->is_remote = strcmp(s->row.kind, SOURCE_KIND_GIT) == 0;
         snprintf(ret->tenant, sizeof ret->tenant, "%s", s->row.tenant);
         snprintf(ret->lost_why, sizeof ret->lost_why, "%s", s->is_index_lost ? s->lost_why : "");
         if (!ret->location)
@@ -520,15 +576,15 @@ static int submit(struct index_job *job, struct index_waiter *waiter, struct str
     return is_ours ? -ERR_LIMIT : 0; /* not ours: it was stopped, and has been submitted */
 }
 
-int indexing_start(struct engine *e, const char *source_id, struct index_waiter *waiter,
-                   struct stream **ret_stream, struct err *err)
+int indexing_start(struct engine *e, const char *source_id, const struct index_ask *ask,
+                   struct index_waiter *waiter, struct stream **ret_stream, struct err *err)
 {
     struct job_source from = {0};
     struct index_job *job;
     int r = join_running(e, source_id, waiter, ret_stream, &from, err);
     if (r != 0)
         return r < 0 ? r : 0;
-    r = job_new(e, source_id, &from, &job, err);
+    r = job_new(e, source_id, &from, ask, &job, err);
     mem_free(from.location);
     if (r < 0)
         return r;
@@ -573,15 +629,23 @@ int engine_index(struct engine *e, const struct engine_caller *who,
                  const struct index_request *request, struct stream **ret_stream, struct err *err)
 {
     char id[STORE_ID_MAX];
-    int r = source_resolve(e, who, request->source, request->name, id, err);
+    struct index_ask ask;
+    const char *type;
+    char location[SOURCE_URL_MAX];
+    int r = source_resolve_access(e, who, request->source, &request->access, request->name, id,
+                                  &ask, err);
     if (r < 0)
         return r;
-    if (!request->force) {
+    ask.must_build = request->force;
+    source_address(e, id, location, sizeof location, &type);
+    if (!request->force && strcmp(type, "local") == 0) {
         struct index *ix = source_fresh_index(e, id, NULL);
         if (ix) {
             index_unref(ix);
             return already_fresh(e, who->tenant, id, ret_stream, err);
         }
     }
-    return indexing_start(e, id, NULL, ret_stream, err);
+    r = indexing_start(e, id, &ask, NULL, ret_stream, err);
+    index_ask_done(&ask);
+    return r;
 }

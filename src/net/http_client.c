@@ -194,7 +194,8 @@ static void call_finish(struct http_call *call, CURLcode code)
 
 static struct http_answer answer_of(const struct http_call *call)
 {
-    return (struct http_answer){call->status, span_str(call->content_type), call->retry_after_ms,
+    return (struct http_answer){call->status, span_str(call->content_type),
+                                span_str(call->location), call->retry_after_ms,
                                 call->result < 0 && !call->is_sent};
 }
 
