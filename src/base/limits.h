@@ -55,6 +55,10 @@
 #define LIMIT_SYMBOL_DEPTH 24
 #define LIMIT_BATCH_FILES_COUNT 256  /* files in one run of the symbol program */
 #define LIMIT_BATCH_BYTES (4u << 20) /* their text */
+#define LIMIT_INDEX_SEGMENTS_COUNT 48        /* of one source's index */
+#define LIMIT_INDEX_MANIFEST_BYTES (64u << 20)
+#define LIMIT_INDEX_CHECKPOINT_BYTES \
+    (64u << 20) /* text indexed between two points where a run that was cut off goes on */
 #define LIMIT_QUERY_BYTES (64u << 10)
 #define LIMIT_QUERY_TERMS_COUNT 256
 #define LIMIT_WORK_QUEUE_COUNT 4096

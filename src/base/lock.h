@@ -3,7 +3,7 @@
  * Mutex and condition, thin over pthreads. Used only in base/, loop/, stream/, store/,
  * providers/breaker.c and where an index snapshot is published (docs/architecture.md). Order,
  * outermost first; never take one to the left while holding one to its right:
- *   engine rows → engine registry → stream hub table → stream → journal → stream port →
+ *   engine publish → engine rows → engine registry → stream hub table → stream → journal → stream port →
  *   store queue → worker queue → mailbox → endpoint health → log
  */
 #include <pthread.h>

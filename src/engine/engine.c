@@ -66,6 +66,7 @@ int engine_new(const struct engine_options *options, struct engine **ret, struct
     struct engine *e = mem_alloc(sizeof *e);
     e->options = *options;
     e->index_dir = mem_strdup(options->index_dir);
+    lock_init(&e->publish);
     lock_init(&e->rows);
     lock_init(&e->lock);
     cond_init(&e->idle);
@@ -127,6 +128,7 @@ void engine_free(struct engine *e)
     free_list(e->allow_private_hosts);
     mem_free(e->repos_dir);
     mem_free(e->index_dir);
+    lock_done(&e->publish);
     lock_done(&e->rows);
     lock_done(&e->lock);
     cond_done(&e->idle);

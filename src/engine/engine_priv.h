@@ -6,6 +6,8 @@
 #include "fetch/clone.h"
 #include "retrieval/retrieval.h"
 
+#include <limits.h>
+
 #define ENGINE_RUNNING_MAX 1024    /* answers and index jobs at a time */
 #define FRESHNESS_INTERVAL_MS 2000 /* a source's tree is looked at for changes at most this often */
 #define FRESHNESS_COST_FACTOR 10   /* … nor more often than this many times what a look takes */
@@ -25,6 +27,8 @@ struct live_source {
     uint64_t remote_ms;     /* monotonic time of the last look at where it is fetched from */
     bool is_fetch_failed;   /* that look, or the fetch, failed */
     bool is_index_lost;     /* row.index_file cannot be used: not tried again */
+    bool is_merging;        /* segments of its index become one, in the background */
+    bool wants_rebuild;     /* the next job is to read and cut everything again */
     char lost_why[200];
 };
 
@@ -43,6 +47,7 @@ struct engine {
     char *repos_dir;            /* resolved; NULL: nothing is fetched */
     char **allow_hosts, **allow_private_hosts; /* NULL-terminated */
     struct bench_source *bench; /* owned; NULL unless asked for */
+    struct lock publish; /* held while a source's next snapshot is made of its current; blocks: workers only */
     struct lock rows; /* held over read, change and write of a source's row; blocks: workers only */
     struct lock lock; /* all below; never held while something blocks */
     struct cond idle;
@@ -118,6 +123,23 @@ struct source_change {
  */
 int source_change(struct engine *e, const char *id, const struct source_change *change,
                   char **ret_old_file, struct err *err) MUST_CHECK;
+/* Makes the index the source's, without the row. The reference moves; no effect when the source was let go. */
+void source_set_index(struct engine *e, const char *id, struct index *ix);
+
+/* publish.c */
+struct index_update;
+int index_manifest_path(const struct engine *e, const char *id, char ret[PATH_MAX],
+                        struct err *err) MUST_CHECK;
+/*
+ * Seals the update, writes the manifest, the row (of `change`: revision, fingerprint, state, error, skipped) and makes
+ * it the source's index. Blocks.
+ */
+int publish_update(struct engine *e, const char *id, struct index_update *u,
+                   struct source_change *change, uint32_t retry_count, bool is_last,
+                   struct err *err) MUST_CHECK;
+/* Merges segments of the source's index until that is not due any more, unless somebody is at it. Blocks, long. */
+void merge_if_due(struct engine *e, const char *id, const _Atomic bool *cancel);
+
 /* leftovers.c: removes files of the index folder that no source refers to: what a kill left behind. Blocks. */
 void remove_leftovers(struct engine *e);
 

@@ -1,23 +1,25 @@
 /*
  * The left half of the data path: source → chunk → index.
  *
- *   walk and cut (ingest) → build (index) → publish: open the new segment, swap it in, store the row
+ *   walk (ingest), and of files that are not as they were: read and cut → add to the index (index/update) → publish:
+ *   manifest, row, swap the new snapshot in (publish.c) → merge segments when there are many
  *
  * One job a source at a time; whoever wants the same source joins it. The old index serves searches until the new one is
- * published. A job cannot fail because of a file: that is left out with its reason. It fails as a whole only when the root cannot be read,
+ * published. A long job publishes what it has now and then: that can be searched, and after a kill the next job goes on
+ * from there. A job cannot fail because of a file: that is left out with its reason. It fails as a whole only when the root cannot be read,
  * memory or disk are gone, or it is cancelled; then the old index stays.
  */
 #include "engine/engine_priv.h"
 
 #include "base/clock.h"
-#include "base/hash.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metric.h"
+#include "index/update.h"
 #include "ingest/ingest.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -42,11 +44,14 @@ struct index_job {
     char *location;
     char lost_why[200];                /* why the index that was there cannot be used, or "" */
     bool has_begun;                    /* under engine->lock */
-    char file_name[STORE_ID_MAX + 24]; /* of the new segment, below index_dir */
+    bool is_rebuild;                   /* nothing of the old index is to be used */
+    bool is_first;                     /* there was nothing that could be */
     char fingerprint[17], revision[65];
     bool is_remote;           /* location is a URL until remote_step has made it a folder */
     struct index_ask ask;     /* wiped with the job */
     struct clone_result tree; /* of a remote one */
+    struct ingest_progress progress;
+    struct index_changes changes;
     struct list waiters; /* under engine->lock */
     uint64_t told_ms;    /* when progress was last said */
 };
@@ -84,8 +89,22 @@ static void say_progress(struct index_job *job, const struct ingest *in)
     say(job, "indexing", p.files_total ? (double)p.files_done / (double)p.files_total : 0, text);
 }
 
-static int add_file(struct index_builder *b, const struct ingest_file *file, struct err *err)
+/* Hands the file to the index, with its chunks or with those that are known. */
+static int put_file(struct index_update *u, const struct ingest_file *file, struct err *err)
 {
+    struct index_file_in f = {
+        .path = file->path,
+        .language = file->language,
+        .text = file->text,
+        .size = file->size,
+        .mtime_ns = file->mtime_ns,
+        .stamp = file->stamp,
+        .is_test = file->is_test,
+        .chunk_count = file->chunk_count,
+    };
+    memcpy(f.hash, file->hash, sizeof f.hash);
+    if (file->is_known)
+        return index_update_copy(u, &f, err);
     struct index_chunk_in *chunks = mem_try_array(file->chunk_count, sizeof *chunks);
     if (!chunks)
         return err_set(err, ERR_NO_MEMORY, "out of memory for the chunks of '" SPAN_FMT "'",
@@ -95,21 +114,24 @@ static int add_file(struct index_builder *b, const struct ingest_file *file, str
         chunks[i] = (struct index_chunk_in){c->start_line, c->end_line,    c->start,        c->len,
                                             c->symbol,     c->symbol_kind, (uint8_t)c->kind};
     }
-    struct index_file_in f = {
-        .path = file->path,
-        .language = file->language,
-        .text = file->text,
-        .size = file->size,
-        .mtime_ns = file->mtime_ns,
-        .is_test = file->is_test,
-        .chunks = chunks,
-        .chunk_count = file->chunk_count,
-    };
-    int r = index_builder_add(b, &f, err);
+    f.chunks = chunks;
+    int r = index_update_add(u, &f, err);
     mem_free(chunks);
+    return r;
+}
+
+/* A file that the index does not take is left out with the reason; the run goes on. */
+static int add_file(struct ingest *in, struct index_update *u, const struct ingest_file *file,
+                    struct err *err)
+{
+    int r = put_file(u, file, err);
     metric_add(&metrics[M_FILES], 1);
     metric_add(&metrics[M_BYTES], (int64_t)file->text.len);
-    return r;
+    if (r != -ERR_TOO_LARGE && r != -ERR_INVALID)
+        return r;
+    LOG_WARN("engine", "a file cannot be indexed", LOG_S("why", err->msg));
+    r = ingest_leave_out(in, file->path, "cannot be indexed (the server's log says why)");
+    return r < 0 ? err_set(err, ERR_NO_MEMORY, "out of memory") : 0;
 }
 
 static void keep_skipped(struct index_job *job, const struct ingest *in)
@@ -162,80 +184,101 @@ static int check_location(const struct index_job *job, struct err *err)
     return -ERR_FORBIDDEN;
 }
 
-/* Walks, cuts and builds the segment file. */
-static int build(struct index_job *job, const char *path, struct ingest_progress *ret_progress,
-                 struct err *err)
+static bool is_same(void *ctx, struct span path, uint64_t stamp)
 {
-    struct ingest *in = NULL;
-    struct index_builder *b = NULL;
-    struct ingest_options io = {
-        .root = job->location,
-        .cancel = stream_stop_flag(job->running.stream),
-        .use_ctags = true,
-    };
-    int r = check_location(job, err);
-    if (r == 0 && !job->is_remote)
-        ingest_revision(job->location, job->revision);
-    if (r == 0)
-        r = ingest_fingerprint(&io, job->fingerprint, err);
-    if (r == 0)
-        r = ingest_open(&io, &in, err);
-    struct index_build_options bo = {
-        .analyzer = ANALYZER_CODE,
-        .revision = job->revision,
-        .fingerprint = job->fingerprint,
-    };
-    if (r == 0)
-        r = index_builder_new(path, &bo, &b, err);
-    struct ingest_file file;
-    while (r == 0 && (r = ingest_next(in, &file, err)) > 0) {
-        r = add_file(b, &file, err);
-        say_progress(job, in);
-    }
-    if (r == 0) {
-        ingest_progress(in, ret_progress);
-        ret_progress->skipped_count += job->tree.skipped_count;
-        keep_skipped(job, in);
-        r = index_builder_finish(b, err);
-    }
-    index_builder_free(b);
-    ingest_free(in);
+    return index_update_keep(ctx, path, stamp);
+}
+
+static bool is_same_text(void *ctx, struct span path, const uint8_t hash[INGEST_HASH_BYTES],
+                         uint64_t stamp, int64_t mtime_ns)
+{
+    return index_update_keep_text(ctx, path, hash, stamp, mtime_ns);
+}
+
+static bool has_chunks(void *ctx, const uint8_t hash[INGEST_HASH_BYTES], struct span language)
+{
+    return index_update_knows(ctx, hash, language);
+}
+
+/* What there is becomes searchable, and the next run goes on from here should this one be cut off. */
+static int checkpoint(struct index_job *job, struct index_update *u, struct err *err)
+{
+    struct source_change change = {.revision = job->revision, .fingerprint = ""};
+    int r = publish_update(job->engine, job->source_id, u, &change, 0, false, err);
+    merge_if_due(job->engine, job->source_id, stream_stop_flag(job->running.stream));
     return r;
 }
 
-/* Opens the new segment, stores the row, makes it the source's index, removes the old file. */
-static int publish(struct index_job *job, const char *path, const struct ingest_progress *p,
+static int publish(struct index_job *job, struct index_update *u, const struct ingest_progress *p,
                    struct err *err)
 {
-    struct engine *e = job->engine;
-    struct index *ix;
-    int r = index_open(path, &ix, err);
-    if (r < 0)
-        return r;
-    struct index_stats stats;
-    index_stats(ix, &stats);
     struct source_change change = {
-        .index_file = job->file_name,
         .revision = job->revision,
         .fingerprint = job->fingerprint,
         .state = "ready",
         .error = "",
-        .stats = &stats,
         .skipped = (int64_t)p->skipped_count,
-        .index = ix,
     };
-    CLEANUP(mem_freep) char *old_file = NULL;
-    r = source_change(e, job->source_id, &change, &old_file, err);
-    if (r < 0) {
-        index_unref(ix);
-        return r;
+    uint32_t failed = p->failed_count < UINT32_MAX ? (uint32_t)p->failed_count : UINT32_MAX;
+    return publish_update(job->engine, job->source_id, u, &change, failed, true, err);
+}
+
+/* Walks; reads and cuts what is not as it was; adds it to the index, and publishes. */
+static int run_update(struct index_job *job, struct index_update *u, struct err *err)
+{
+    struct ingest *in = NULL;
+    struct ingest_options io = {
+        .root = job->location,
+        .cancel = stream_stop_flag(job->running.stream),
+        .use_ctags = true,
+        .known = {u, is_same, is_same_text, has_chunks},
+    };
+    struct ingest_file file;
+    if (!job->is_remote)
+        ingest_revision(job->location, job->revision);
+    int r = ingest_open(&io, &in, err);
+    while (r == 0 && (r = ingest_next(in, &file, err)) > 0) {
+        r = add_file(in, u, &file, err);
+        if (r == 0 && index_update_is_due(u))
+            r = checkpoint(job, u, err);
+        say_progress(job, in);
     }
-    struct buf old_path = BUF_INIT(PATH_MAX);
-    buf_printf(&old_path, "%s/%s", e->index_dir, old_file ? old_file : "");
-    if (old_file && old_file[0] && !buf_failed(&old_path))
-        (void)unlink(buf_str(&old_path)); /* readers have it mapped; a left-over is only space */
-    buf_done(&old_path);
-    return 0;
+    if (r == 0) {
+        ingest_progress(in, &job->progress);
+        job->progress.skipped_count += job->tree.skipped_count;
+        ingest_walked_fingerprint(in, job->fingerprint);
+        keep_skipped(job, in);
+        r = publish(job, u, &job->progress, err);
+    }
+    ingest_free(in);
+    index_update_changes(u, &job->changes);
+    return r;
+}
+
+/* Makes the source's next snapshot from the last and from what its files are now. */
+static int build(struct index_job *job, struct err *err)
+{
+    char path[PATH_MAX];
+    struct index_update *u = NULL;
+    struct index *old = source_any_index(job->engine, job->source_id);
+    struct index_update_options o = {
+        .manifest = path,
+        .analyzer = ANALYZER_CODE,
+        .recipe = INGEST_RECIPE,
+        /* What is built anew beside an index that answers replaces it when it is whole. */
+        .checkpoint_bytes = job->is_rebuild && old ? 0 : LIMIT_INDEX_CHECKPOINT_BYTES,
+    };
+    job->is_first = !old || job->is_rebuild;
+    int r = index_manifest_path(job->engine, job->source_id, path, err);
+    if (r == 0)
+        r = check_location(job, err);
+    if (r == 0)
+        r = index_update_new(&o, job->is_rebuild ? NULL : old, &u, err);
+    if (r == 0)
+        r = run_update(job, u, err);
+    index_update_free(u);
+    index_unref(old);
+    return r;
 }
 
 static void remember_failure(struct index_job *job, int result, const struct err *why)
@@ -352,25 +395,79 @@ static void job_free(struct index_job *job)
 
 static void say_begin(struct index_job *job)
 {
-    char text[300];
+    char text[440];
+    struct index_stats stats = {.damage = ""};
+    struct index *ix = source_any_index(job->engine, job->source_id);
+    if (ix)
+        index_stats(ix, &stats);
     if (job->lost_why[0])
         snprintf(text, sizeof text, "The stored index cannot be used and is built again: %s",
                  job->lost_why);
+    else if (stats.damage[0])
+        snprintf(text, sizeof text,
+                 "A damaged part of the stored index was set aside; its files are indexed again: %s",
+                 stats.damage);
     else
         snprintf(text, sizeof text, "Looking at the files");
+    index_unref(ix);
     say(job, "scanning", -1, text);
 }
 
-static void say_end(struct index_job *job, const struct ingest_progress *p, uint64_t ms)
+/* 12408 as "12,408". */
+static const char *with_commas(uint64_t n, char ret[32])
 {
-    char text[200];
-    snprintf(text, sizeof text, "Indexed %llu files (%llu left out) in %llu.%llu s",
-             (unsigned long long)p->files_done, (unsigned long long)p->skipped_count,
-             (unsigned long long)(ms / 1000), (unsigned long long)(ms % 1000 / 100));
+    char digits[24];
+    int len = snprintf(digits, sizeof digits, "%llu", (unsigned long long)n), at = 0;
+    for (int i = 0; i < len; i++) {
+        if (i && (len - i) % 3 == 0)
+            ret[at++] = ',';
+        ret[at++] = digits[i];
+    }
+    ret[at] = 0;
+    return ret;
+}
+
+/* "3 files changed, 1 removed, 12,408 unchanged" */
+static void describe(const struct index_job *job, char *ret, size_t size)
+{
+    const struct index_changes *c = &job->changes;
+    const struct {
+        uint32_t n;
+        const char *what;
+    } parts[] = {{c->added, "added"},
+                 {c->changed, "changed"},
+                 {c->removed, "removed"},
+                 {c->unchanged, "unchanged"}};
+    char number[32];
+    size_t used = 0;
+    if (job->is_first) {
+        snprintf(ret, size, "Indexed %s files", with_commas(job->progress.files_done, number));
+        return;
+    }
+    ret[0] = 0;
+    for (size_t i = 0; i < ARRAY_LEN(parts) && used < size; i++)
+        if (parts[i].n || (i == ARRAY_LEN(parts) - 1 && !used))
+            used += (size_t)snprintf(ret + used, size - used, "%s%s%s %s", used ? ", " : "",
+                                     with_commas(parts[i].n, number),
+                                     used ? "" : parts[i].n == 1 ? " file" : " files",
+                                     parts[i].what);
+}
+
+static void say_end(struct index_job *job, uint64_t ms)
+{
+    char text[260], what[160], number[32];
+    const struct ingest_progress *p = &job->progress;
+    const struct index_changes *c = &job->changes;
+    describe(job, what, sizeof what);
+    snprintf(text, sizeof text, "%s (%s left out) in %llu.%llu s", what,
+             with_commas(p->skipped_count, number), (unsigned long long)(ms / 1000),
+             (unsigned long long)(ms % 1000 / 100));
     say(job, "ready", 1, text);
     LOG_INFO("engine", "indexed", LOG_S("source", job->source_id),
              LOG_S("stream", stream_id(job->running.stream)), LOG_U("files", p->files_done),
-             LOG_U("bytes", p->bytes_done), LOG_U("skipped", p->skipped_count), LOG_U("ms", ms));
+             LOG_U("added", c->added), LOG_U("changed", c->changed), LOG_U("removed", c->removed),
+             LOG_U("unchanged", c->unchanged), LOG_U("bytes", p->bytes_done),
+             LOG_U("skipped", p->skipped_count), LOG_U("ms", ms));
 }
 
 static void say_failure(struct index_job *job, int result, const struct err *err)
@@ -411,7 +508,8 @@ static int remote_step(struct index_job *job, bool *ret_is_done, struct err *err
     struct index_stats stats = {0};
     if (ix)
         index_stats(ix, &stats);
-    *ret_is_done = ix && strcmp(stats.revision, job->revision) == 0;
+    *ret_is_done = ix && stats.fingerprint[0] && strcmp(stats.revision, job->revision) == 0 &&
+                   index_retry_count(ix) == 0;
     index_unref(ix);
     if (*ret_is_done) {
         struct source_change change = {.error = ""};
@@ -425,46 +523,40 @@ static int remote_step(struct index_job *job, bool *ret_is_done, struct err *err
 static void begin(struct index_job *job)
 {
     lock_enter(&job->engine->lock);
+    struct live_source *s = source_live(job->engine, job->source_id);
     job->has_begun = true;
+    job->is_rebuild = s && s->wants_rebuild;
+    if (s)
+        s->wants_rebuild = false;
     lock_leave(&job->engine->lock);
 }
 
 static void run_job(struct work *work)
 {
     struct index_job *job = container_of(work, struct index_job, work);
-    struct engine *e = job->engine;
     struct stream *s = job->running.stream;
     struct err err = {0};
-    struct ingest_progress p = {0};
-    struct buf path = BUF_INIT(PATH_MAX);
     uint64_t began = clock_ms();
     begin(job);
-    buf_printf(&path, "%s/%s", e->index_dir, job->file_name);
-    int r = atomic_load(stream_stop_flag(s)) ? err_set(&err, ERR_CANCELLED, "cancelled")
-            : buf_failed(&path)
-                ? err_set(&err, ERR_TOO_LARGE, "the data directory's path is too long")
-                : 0;
+    int r = atomic_load(stream_stop_flag(s)) ? err_set(&err, ERR_CANCELLED, "cancelled") : 0;
     bool has_started = r == 0, is_done = false;
     if (r == 0 && job->is_remote)
         r = remote_step(job, &is_done, &err);
     if (r == 0 && !is_done) {
         say_begin(job);
-        r = build(job, buf_str(&path), &p, &err);
+        r = build(job, &err);
     }
-    if (r == 0 && !is_done)
-        r = publish(job, buf_str(&path), &p, &err);
     metric_add(&metrics[M_JOBS], 1);
     if (r == 0 && !is_done) {
-        say_end(job, &p, clock_ms() - began);
+        say_end(job, clock_ms() - began);
     } else if (r < 0 && has_started) {
-        (void)unlink(buf_str(&path));
         remember_failure(job, r, &err);
         say_failure(job, r, &err);
     }
-    buf_done(&path);
     detach(job);
     stream_close(s, r == 0 ? "stop" : r == -ERR_CANCELLED ? "cancelled" : "error", NULL);
     release_waiters(job, r, &err);
+    merge_if_due(job->engine, job->source_id, stream_stop_flag(s)); /* nobody waits for it */
     job_free(job);
 }
 
@@ -493,9 +585,6 @@ static int job_new(struct engine *e, const char *source_id, struct job_source *f
     snprintf(job->source_id, sizeof job->source_id, "%s", source_id);
     snprintf(job->tenant, sizeof job->tenant, "%s", from->tenant);
     snprintf(job->lost_why, sizeof job->lost_why, "%s", from->lost_why);
-    char unique[9];
-    random_id(unique, 8);
-    snprintf(job->file_name, sizeof job->file_name, "%s-%s.hwi", source_id, unique);
     list_init(&job->waiters);
     list_init(&job->running.link);
     r = running_enter(e, &job->running, s, err);
@@ -638,12 +727,18 @@ int engine_index(struct engine *e, const struct engine_caller *who,
         return r;
     ask.must_build = request->force;
     source_address(e, id, location, sizeof location, &type);
-    if (!request->force && strcmp(type, "local") == 0) {
+    if (request->force) {
+        lock_enter(&e->lock);
+        struct live_source *s = source_live(e, id);
+        if (s && !s->job)
+            s->wants_rebuild = true;
+        lock_leave(&e->lock);
+    } else if (strcmp(type, "local") == 0) {
         struct index *ix = source_fresh_index(e, id, NULL);
-        if (ix) {
-            index_unref(ix);
+        bool has_failures = ix && index_retry_count(ix) > 0; /* files that are tried again */
+        index_unref(ix);
+        if (ix && !has_failures)
             return already_fresh(e, who->tenant, id, ret_stream, err);
-        }
     }
     r = indexing_start(e, id, &ask, NULL, ret_stream, err);
     index_ask_done(&ask);

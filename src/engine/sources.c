@@ -82,7 +82,7 @@ static struct live_source *evict(struct engine *e)
         return NULL;
     while (map_each(&e->sources, &at, &key, &value)) {
         struct live_source *s = value;
-        if (!s->job && (!oldest || s->used < oldest->used))
+        if (!s->job && !s->is_merging && (!oldest || s->used < oldest->used))
             oldest = s;
     }
     return oldest ? map_remove(&e->sources, span_str(oldest->row.id)) : NULL;
@@ -206,6 +206,17 @@ int source_change(struct engine *e, const char *id, const struct source_change *
     store_source_done(&row);
     index_unref(old_index);
     return r;
+}
+
+void source_set_index(struct engine *e, const char *id, struct index *ix)
+{
+    lock_enter(&e->lock);
+    struct live_source *s = source_live(e, id);
+    struct index *old = s ? s->index : ix;
+    if (s)
+        s->index = ix;
+    lock_leave(&e->lock);
+    index_unref(old); /* may unmap: not under the lock */
 }
 
 /* ---- naming ---- */
@@ -592,14 +603,13 @@ int engine_source_delete(struct engine *e, const struct engine_caller *who, stru
 /* What the caller needs of a source without holding the lock. */
 struct source_state {
     struct buf index_path;
-    char *location, *fingerprint;
+    char *location;
     bool has_open_index, has_index_file, checked_lately, is_remote;
 };
 
 static void state_done(struct source_state *st)
 {
     mem_free(st->location);
-    mem_free(st->fingerprint);
     buf_done(&st->index_path);
 }
 
@@ -609,8 +619,7 @@ static bool read_state(struct engine *e, const char *id, struct source_state *re
     *ret = (struct source_state){.index_path = BUF_INIT(PATH_BYTES_MAX * 2)};
     lock_enter(&e->lock);
     struct live_source *s = source_live(e, id);
-    bool ok = s && set_text(&ret->location, s->row.location) &&
-              set_text(&ret->fingerprint, s->row.fingerprint);
+    bool ok = s && set_text(&ret->location, s->row.location);
     if (ok) {
         uint64_t pause = s->check_cost_ms * FRESHNESS_COST_FACTOR;
         if (pause < FRESHNESS_INTERVAL_MS)
@@ -634,14 +643,21 @@ static void open_stored_index(struct engine *e, const char *id, const char *path
     struct index *ix = NULL;
     struct err err = {0};
     int r = index_open(path, &ix, &err);
+    struct index_stats stats = {.damage = ""};
+    if (r == 0)
+        index_stats(ix, &stats);
     if (r < 0)
         LOG_WARN("engine", "a stored index cannot be used", LOG_S("source", id),
                  LOG_S("why", err.msg));
+    else if (stats.damage[0])
+        LOG_WARN("engine", "a part of a stored index cannot be used", LOG_S("source", id),
+                 LOG_S("why", stats.damage));
     lock_enter(&e->lock);
     struct live_source *s = source_live(e, id);
     if (s && !s->index && r == 0)
         s->index = take_ptr(ix);
-    if (s && !s->index && (r == -ERR_CORRUPT || r == -ERR_NOT_FOUND)) {
+    if (s && !s->index &&
+        (r == -ERR_CORRUPT || r == -ERR_NOT_FOUND || r == -ERR_UNSUPPORTED)) {
         s->is_index_lost = true; /* not looked at again; the job that builds the next one says so */
         snprintf(s->lost_why, sizeof s->lost_why, "%s", err.msg);
     }
@@ -662,13 +678,14 @@ struct index *source_any_index(struct engine *e, const char *id)
     return ix;
 }
 
+/* Whether the tree is what the index was made of; never when files of it are missing. */
 static bool is_unchanged(struct engine *e, const char *id, const struct source_state *st,
-                         const _Atomic bool *cancel)
+                         const char *fingerprint, const _Atomic bool *cancel)
 {
     char now[17];
     uint64_t began = clock_ms();
     struct ingest_options o = {.root = st->location, .cancel = cancel};
-    if (ingest_fingerprint(&o, now, NULL) < 0 || strcmp(now, st->fingerprint) != 0)
+    if (ingest_fingerprint(&o, now, NULL) < 0 || strcmp(now, fingerprint) != 0)
         return false;
     lock_enter(&e->lock);
     struct live_source *s = source_live(e, id);
@@ -684,10 +701,13 @@ struct index *source_fresh_index(struct engine *e, const char *id, const _Atomic
 {
     struct index *ix = source_any_index(e, id);
     struct source_state st;
+    struct index_stats stats;
     if (!ix)
         return NULL;
-    if (!read_state(e, id, &st) ||
-        (!st.checked_lately && (st.is_remote || !is_unchanged(e, id, &st, cancel)))) {
+    index_stats(ix, &stats);
+    if (!read_state(e, id, &st) || !stats.fingerprint[0] ||
+        (!st.checked_lately &&
+         (st.is_remote || !is_unchanged(e, id, &st, stats.fingerprint, cancel)))) {
         index_unref(ix);
         ix = NULL;
     }

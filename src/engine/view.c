@@ -35,8 +35,14 @@ static int index_for_search(struct engine *e, const struct engine_caller *who, c
         if (!*ret)
             return r < 0 ? r : ENGINE_WAITS;
     }
-    if (*ret)
+    if (*ret) {
+        struct index_stats stats;
+        index_stats(*ret, &stats);
+        if (!note[0] && !stats.fingerprint[0])
+            snprintf(note, 640, "Some files of this source are not indexed yet; these are from "
+                                "those that are.");
         return 0;
+    }
     *err = wait->why;
     int r = wait->result < 0 && wait->result != -ERR_CANCELLED
                 ? wait->result
