@@ -59,6 +59,13 @@ struct runner_sources {
 };
 void runner_set_sources(struct runner *r, const struct runner_sources *sources);
 
+/* The owner's time limits; 0 keeps the default above. */
+struct runner_limits {
+    uint64_t first_token_timeout_ms, idle_timeout_ms, retry_budget_ms;
+};
+/* Before the first run. */
+void runner_set_limits(struct runner *r, const struct runner_limits *limits);
+
 struct run; /* gone when `end` has returned */
 struct run_callbacks {
     /*
@@ -83,7 +90,7 @@ struct run_request {
     const struct provider_endpoint *endpoints; /* borrowed from the registry, which outlives us */
     size_t endpoint_count;                     /* 1 to LIMIT_PROVIDER_KEYS_COUNT */
     struct span prompt;                        /* copied */
-    /* 0 = the defaults above; tests shorten them. */
+    /* 0 = the runner's. */
     uint64_t first_token_timeout_ms, idle_timeout_ms, retry_budget_ms;
 };
 /*
