@@ -8,10 +8,10 @@
 #include <string.h>
 
 #define AZURE_VERSION "2025-04-01-preview"
-#define ROLE_TEXT                                                                                 \
-    "AWS Bedrock client not initialized. AWS_ROLE_ARN is set, but this server does not assume "   \
-    "roles: unset it and set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN to "  \
-    "the role's own credentials (aws sts assume-role prints them), or set "                       \
+#define ROLE_TEXT                                                                                \
+    "AWS Bedrock client not initialized. AWS_ROLE_ARN is set, but this server does not assume "  \
+    "roles: unset it and set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN to " \
+    "the role's own credentials (aws sts assume-role prints them), or set "                      \
     "AWS_BEARER_TOKEN_BEDROCK."
 
 /* The new endpoint, empty but for its label; NULL without memory or place. */

@@ -25,6 +25,7 @@ const CASES = [
   { name: "a whole answer", scripts: [""] },
   { name: "a slow first token", scripts: ["slow=0.3"] },
   { name: "a slow first token after comments", scripts: ["slow=0.3+comments=0.05"], on: isSse },
+  { name: "thinking, which is no part of the answer", scripts: ["think=1"] },
   { name: "an answer without figures", scripts: ["nousage=1"], estimate: true },
   { name: "an empty answer", scripts: ["tokens=0"], text: "", usage: (f) => [PROMPT, f.name === "azure_anthropic" ? 1 : 0] },
   { name: "an answer ended by its length", scripts: ["finish=length"], reason: "length" },
@@ -187,7 +188,8 @@ async function run(c, f) {
   );
 }
 
-for (const f of FORMATS)
-  describe(f.name, { concurrency: 4 }, () => {
+// Most of the time is waiting, so many at once.
+describe("every failure, every format", { concurrency: 8 }, () => {
+  for (const f of FORMATS)
     for (const c of CASES) if (!c.on || c.on(f)) test(`${f.name}: ${c.name}`, () => run(c, f));
-  });
+});

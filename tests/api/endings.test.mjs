@@ -1,6 +1,6 @@
 // Endings that readers and operators bring about, over each way a provider frames its answer: stop, a reader that leaves, kill -9.
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { after, before, describe, test } from "node:test";
 import { waitFor } from "./harness.mjs";
 import { TRANSPORTS, eventsOf, only, play, textOf, user, words } from "./providers.mjs";
 
@@ -36,7 +36,7 @@ async function stopAndCheck(f, script, ws) {
   return { events, request };
 }
 
-for (const f of TRANSPORTS) {
+function testsOf(f) {
   const start = (script, work) => fake.serving(f.env(fake.url(script, f)), work);
 
   test(`${f.name}: stop in mid-answer reaches the provider at once, and the text so far is kept`, () => {
@@ -115,3 +115,7 @@ for (const f of TRANSPORTS) {
     });
   });
 }
+
+describe("endings, each framing", { concurrency: 4 }, () => {
+  for (const f of TRANSPORTS) testsOf(f);
+});

@@ -125,7 +125,7 @@ export async function play() {
   };
 }
 
-async function serving(repo, env, work, args) {
+export async function serving(repo, env, work, args) {
   const server = await start({ args: ["--allow-path", repo, ...args], env });
   try {
     await work(server);

@@ -12,7 +12,7 @@ path decides the format, as it does with the real ones. Settings:
     status=N       answers with it                        retry=N     Retry-After of that answer, seconds
     words=W        message of that answer                 nousage=1   no token figures
     refuse=1       the format's refusal of a prompt by    finish=F    how a whole answer ends: stop, length, filter (stop)
-                   its content filter
+                   its content filter                     think=1     a piece of thinking before the first word
     cut=N          connection closed after N tokens       trunc=N     body ends well after N tokens, answer does not
     stall=N        silent after N tokens                  bad=N       a malformed chunk after N tokens
     error=N        the format's error event after N       comments=S  a comment each S seconds while silent (SSE)
@@ -107,6 +107,9 @@ class OpenAI:
     def token(self, text):
         return sse({"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": text}}]})
 
+    def thinking(self, text):
+        return sse({"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"reasoning_content": text}}]})
+
     def end(self, prompt, done):
         last = sse({"choices": [{"index": 0, "delta": {}, "finish_reason": self.finish}]})
         if self.usage:
@@ -164,6 +167,10 @@ class Anthropic(OpenAI):
         return sse({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}},
                    "content_block_delta")
 
+    def thinking(self, text):
+        return sse({"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": text}},
+                   "content_block_delta")
+
     def end(self, prompt, done):
         usage = {"output_tokens": max(done, 1)} if self.usage else {} # the end of the turn is a token, too
         return sse({"type": "content_block_stop", "index": 0}, "content_block_stop") + sse(
@@ -188,6 +195,9 @@ class Gemini(OpenAI):
 
     def token(self, text):
         return sse({"candidates": [{"content": {"role": "model", "parts": [{"text": text}]}, "index": 0}]})
+
+    def thinking(self, text):
+        return sse({"candidates": [{"content": {"role": "model", "parts": [{"text": text, "thought": True}]}, "index": 0}]})
 
     def end(self, prompt, done):
         last = {"candidates": [{"content": {"parts": [{"text": ""}]}, "finishReason": self.finish}]}
@@ -214,6 +224,9 @@ class Ollama(OpenAI):
 
     def token(self, text):
         return line({"model": "m", "message": {"role": "assistant", "content": text}, "done": False})
+
+    def thinking(self, text):
+        return line({"model": "m", "message": {"role": "assistant", "content": "", "thinking": text}, "done": False})
 
     def end(self, prompt, done):
         last = {"model": "m", "message": {"role": "assistant", "content": ""}, "done": True, "done_reason": self.finish}
@@ -254,6 +267,9 @@ class Bedrock(OpenAI):
 
     def token(self, text):
         return event("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": text}})
+
+    def thinking(self, text):
+        return event("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"reasoningContent": {"text": text}}})
 
     def end(self, prompt, done):
         last = event("contentBlockStop", {"contentBlockIndex": 0}) + event("messageStop", {"stopReason": self.finish})
@@ -357,6 +373,8 @@ async def misbehave(writer, settings, form, at):
 async def stream(writer, settings, form, record):
     await silent(writer, settings, float(settings.get("slow", 0)))
     await send(writer, form.start())
+    if "think" in settings:
+        await send(writer, form.thinking("Let me think about w0. "))
     count = int(settings.get("tokens", 5))
     for i in range(count):
         if await misbehave(writer, settings, form, i):
