@@ -14,6 +14,8 @@
  *     attempt's text is the answer from its beginning. Without another endpoint the text stays and
  *     the run ends with the error. A content filter's refusal is never tried elsewhere after the
  *     first token.
+ *   - An answer whose end the provider has named is whole, however its connection ends: reset,
+ *     silent, or kept open (then for RUN_END_TIMEOUT_MS, in which the connection may be given back).
  *   - WIRE_ERROR_TOO_LONG ends the run at once (the engine asks again without context); AUTH,
  *     INVALID, FILTERED are not retried on the same endpoint.
  *   - Usage: the provider's own figures of every attempt that sent any, plus estimates
@@ -33,6 +35,7 @@
 #define RUN_RETRY_BUDGET_MS 30000
 #define RUN_FIRST_TOKEN_TIMEOUT_MS 120000 /* start of an attempt to its first text or reasoning */
 #define RUN_IDLE_TIMEOUT_MS 60000         /* between two of those; not while held back */
+#define RUN_END_TIMEOUT_MS 1000           /* from the answer's last event to the end of its body */
 #define RUN_CONNECT_TIMEOUT_MS 10000
 #define RUN_COOLDOWN_MS 30000
 #define RUN_BREAKER_FAILURES 3

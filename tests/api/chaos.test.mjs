@@ -27,6 +27,10 @@ const CASES = [
   { name: "a slow first token after comments", scripts: ["slow=0.3+comments=0.05"], on: isSse },
   { name: "thinking, which is no part of the answer", scripts: ["think=1"] },
   { name: "an answer without figures", scripts: ["nousage=1"], estimate: true },
+  { name: "a connection that is reset once all is said", scripts: ["after=cut"] },
+  { name: "a connection that is reset once all is said, with another endpoint", scripts: ["after=cut", ""] },
+  // Gemini has no last event: there, silence tells.
+  { name: "a body that never ends once all is said", scripts: ["after=stall"], args: (f) => (f.name === "google" ? ["--idle-timeout", "400ms"] : []) },
   { name: "an empty answer", scripts: ["tokens=0"], text: "", usage: (f) => [PROMPT, f.name === "azure_anthropic" ? 1 : 0] },
   { name: "an answer ended by its length", scripts: ["finish=length"], reason: "length" },
   { name: "an answer ended by the content filter", scripts: ["finish=filter"], reason: "content_filter", on: (f) => f.name !== "ollama" },
@@ -184,7 +188,7 @@ async function run(c, f) {
         assert.ok(!answer.text.includes(secret), "no key in the answer");
       }
     },
-    c.args,
+    typeof c.args === "function" ? c.args(f) : c.args,
   );
 }
 

@@ -13,6 +13,7 @@ path decides the format, as it does with the real ones. Settings:
     words=W        message of that answer                 nousage=1   no token figures
     refuse=1       the format's refusal of a prompt by    finish=F    how a whole answer ends: stop, length, filter (stop)
                    its content filter                     think=1     a piece of thinking before the first word
+    after=W        once all events are out, last one included: cut (the connection is reset) or stall (the body has no end)
     cut=N          connection closed after N tokens       trunc=N     body ends well after N tokens, answer does not
     stall=N        silent after N tokens                  bad=N       a malformed chunk after N tokens
     error=N        the format's error event after N       comments=S  a comment each S seconds while silent (SSE)
@@ -38,7 +39,7 @@ import time
 import urllib.parse
 import zlib
 
-FAILURES = {"status", "cut", "trunc", "stall", "bad", "error", "slow", "refuse"}
+FAILURES = {"status", "cut", "trunc", "stall", "bad", "error", "slow", "refuse", "after"}
 seen = []
 failed = {}
 
@@ -370,6 +371,12 @@ async def misbehave(writer, settings, form, at):
     return settings.get("trunc") == str(at)
 
 
+async def ignore_the_end(settings):
+    if "after" in settings:
+        await asyncio.sleep(0.05 if settings["after"] == "cut" else 3600) # the events are read by then
+        raise Cut
+
+
 async def stream(writer, settings, form, record):
     await silent(writer, settings, float(settings.get("slow", 0)))
     await send(writer, form.start())
@@ -384,6 +391,7 @@ async def stream(writer, settings, form, record):
         await asyncio.sleep(float(settings.get("pace", 0)))
     if not await misbehave(writer, settings, form, count):
         await send(writer, form.end(PROMPT_TOKENS, count))
+        await ignore_the_end(settings)
 
 
 def plain(status, body, extra=""):
