@@ -477,6 +477,8 @@ async def chat_until_closed(reader, writer, path, headers, body):
     if answer.done():
         gone.cancel()
         record["cut"] = isinstance(answer.exception(), Cut)
+        if isinstance(answer.exception(), ConnectionError): # a reset reached the writing side first
+            record.update(closed=True, closed_at=time.time())
         answer.result() # raises Cut
     else:
         record.update(closed=True, closed_at=time.time())
