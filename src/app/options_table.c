@@ -256,6 +256,43 @@ const struct option option_table[OPT_COUNT] = {
                    .commands = B(SERVE) | B(ASK),
                    .section = "answers",
                    .help = "Model of the provider."},
+    [OPT_FIRST_TOKEN_TIMEOUT] =
+        {.name = "first-token-timeout",
+         .arg = "TIME",
+         .type = OPTION_DURATION,
+         .min = 1,
+         .max = 3600 * SECONDS,
+         .fallback = "2m",
+         .env = "HEADWATER_FIRST_TOKEN_TIMEOUT",
+         .commands = B(SERVE) | B(ASK),
+         .section = "answers",
+         .help = "How long a model may take to its first token before the request counts as "
+                 "failed and is tried again."},
+    [OPT_IDLE_TIMEOUT] =
+        {.name = "idle-timeout",
+         .arg = "TIME",
+         .type = OPTION_DURATION,
+         .min = 1,
+         .max = 3600 * SECONDS,
+         .fallback = "1m",
+         .env = "HEADWATER_IDLE_TIMEOUT",
+         .commands = B(SERVE) | B(ASK),
+         .section = "answers",
+         .help = "How long a model may be silent in the middle of an answer before the answer "
+                 "counts as cut off. Keep-alive comments are silence."},
+    [OPT_RETRY_BUDGET] =
+        {.name = "retry-budget",
+         .arg = "TIME",
+         .type = OPTION_DURATION,
+         .min = 1,
+         .max = 3600 * SECONDS,
+         .fallback = "30s",
+         .env = "HEADWATER_RETRY_BUDGET",
+         .commands = B(SERVE) | B(ASK),
+         .section = "answers",
+         .help = "How long after its start an answer may still ask an endpoint that has "
+                 "already failed it once. A longer wait asked for by the provider ends the "
+                 "answer with its error."},
     [OPT_LANGUAGE] = {.name = "language",
                       .arg = "CODE",
                       .type = OPTION_STRING,

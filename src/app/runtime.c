@@ -163,6 +163,20 @@ static int open_engine(struct runtime *r, bool serve, struct err *err)
     return result;
 }
 
+/* Commands that never ask a model do not have these options. */
+static void set_patience(struct runtime *r)
+{
+    enum command_id command = options_command(r->options);
+    if (command != CMD_SERVE && command != CMD_ASK)
+        return;
+    const struct runner_limits limits = {
+        .first_token_timeout_ms = option_u64(r->options, OPT_FIRST_TOKEN_TIMEOUT),
+        .idle_timeout_ms = option_u64(r->options, OPT_IDLE_TIMEOUT),
+        .retry_budget_ms = option_u64(r->options, OPT_RETRY_BUDGET),
+    };
+    runner_set_limits(r->runner, &limits);
+}
+
 static int open_providers(struct runtime *r, struct err *err)
 {
     union { /* the callback's context is not const */
@@ -179,6 +193,8 @@ static int open_providers(struct runtime *r, struct err *err)
     int result = registry_new(&ro, &r->registry, err);
     if (result == 0)
         result = runner_new(r->registry, &r->runner, err);
+    if (result == 0)
+        set_patience(r);
     for (size_t i = 0; result == 0 && i < r->loop_count; i++) {
         struct http_client_options ho = {0};
         r->upstreams[i].loop = r->loops[i];

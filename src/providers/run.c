@@ -75,6 +75,8 @@ int runner_new(const struct registry *registry, struct runner **ret, struct err 
     }
     r->registry = registry;
     r->sources = (struct runner_sources){real_random, real_now, real_wall, NULL};
+    r->limits = (struct runner_limits){RUN_FIRST_TOKEN_TIMEOUT_MS, RUN_IDLE_TIMEOUT_MS,
+                                       RUN_RETRY_BUDGET_MS};
     metric_register(metrics, ARRAY_LEN(metrics));
     *ret = r;
     return 0;
@@ -97,6 +99,19 @@ void runner_set_sources(struct runner *r, const struct runner_sources *s)
     if (s->wall_ms)
         r->sources.wall_ms = s->wall_ms;
     r->sources.ctx = s->ctx;
+}
+
+static void override(uint64_t *value, uint64_t wanted)
+{
+    if (wanted)
+        *value = wanted;
+}
+
+void runner_set_limits(struct runner *r, const struct runner_limits *limits)
+{
+    override(&r->limits.first_token_timeout_ms, limits->first_token_timeout_ms);
+    override(&r->limits.idle_timeout_ms, limits->idle_timeout_ms);
+    override(&r->limits.retry_budget_ms, limits->retry_budget_ms);
 }
 
 static uint64_t now_ms(const struct run *r)
@@ -442,10 +457,12 @@ int run_start(struct runner *runner, struct http_client *http, const struct run_
     r->ctx = ctx;
     r->endpoints = request->endpoints;
     r->endpoint_count = request->endpoint_count;
-    r->first_token_timeout_ms = request->first_token_timeout_ms ? request->first_token_timeout_ms
-                                                                : RUN_FIRST_TOKEN_TIMEOUT_MS;
-    r->idle_timeout_ms = request->idle_timeout_ms ? request->idle_timeout_ms : RUN_IDLE_TIMEOUT_MS;
-    r->retry_budget_ms = request->retry_budget_ms ? request->retry_budget_ms : RUN_RETRY_BUDGET_MS;
+    r->first_token_timeout_ms = runner->limits.first_token_timeout_ms;
+    r->idle_timeout_ms = runner->limits.idle_timeout_ms;
+    r->retry_budget_ms = runner->limits.retry_budget_ms;
+    override(&r->first_token_timeout_ms, request->first_token_timeout_ms);
+    override(&r->idle_timeout_ms, request->idle_timeout_ms);
+    override(&r->retry_budget_ms, request->retry_budget_ms);
     r->began_ms = now_ms(r);
     buf_init(&r->held, LIMIT_RUN_HELD);
     r->tick.run = run_tick;

@@ -14,6 +14,8 @@
  *     attempt's text is the answer from its beginning. Without another endpoint the text stays and
  *     the run ends with the error. A content filter's refusal is never tried elsewhere after the
  *     first token.
+ *   - An answer whose end the provider has named is whole, however its connection ends: reset,
+ *     silent, or kept open (then for RUN_END_TIMEOUT_MS, in which the connection may be given back).
  *   - WIRE_ERROR_TOO_LONG ends the run at once (the engine asks again without context); AUTH,
  *     INVALID, FILTERED are not retried on the same endpoint.
  *   - Usage: the provider's own figures of every attempt that sent any, plus estimates
@@ -33,6 +35,7 @@
 #define RUN_RETRY_BUDGET_MS 30000
 #define RUN_FIRST_TOKEN_TIMEOUT_MS 120000 /* start of an attempt to its first text or reasoning */
 #define RUN_IDLE_TIMEOUT_MS 60000         /* between two of those; not while held back */
+#define RUN_END_TIMEOUT_MS 1000           /* from the answer's last event to the end of its body */
 #define RUN_CONNECT_TIMEOUT_MS 10000
 #define RUN_COOLDOWN_MS 30000
 #define RUN_BREAKER_FAILURES 3
@@ -59,6 +62,13 @@ struct runner_sources {
 };
 void runner_set_sources(struct runner *r, const struct runner_sources *sources);
 
+/* The owner's time limits; 0 keeps the default above. */
+struct runner_limits {
+    uint64_t first_token_timeout_ms, idle_timeout_ms, retry_budget_ms;
+};
+/* Before the first run. */
+void runner_set_limits(struct runner *r, const struct runner_limits *limits);
+
 struct run; /* gone when `end` has returned */
 struct run_callbacks {
     /*
@@ -83,7 +93,7 @@ struct run_request {
     const struct provider_endpoint *endpoints; /* borrowed from the registry, which outlives us */
     size_t endpoint_count;                     /* 1 to LIMIT_PROVIDER_KEYS_COUNT */
     struct span prompt;                        /* copied */
-    /* 0 = the defaults above; tests shorten them. */
+    /* 0 = the runner's. */
     uint64_t first_token_timeout_ms, idle_timeout_ms, retry_budget_ms;
 };
 /*

@@ -5,6 +5,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 
+static int on_event(void *ctx, const struct wire_event *e);
+
 /* ---- how an attempt ends ---- */
 
 static const struct provider_endpoint *endpoint_of(const struct run *r)
@@ -48,19 +50,47 @@ static void on_timer(struct timer *t)
     attempt_timed_out(container_of(t, struct run, timer));
 }
 
+static uint64_t patience_ms(const struct run *r)
+{
+    if (r->now.has_finish)
+        return RUN_END_TIMEOUT_MS;
+    return r->state == RUN_STREAMING ? r->idle_timeout_ms : r->first_token_timeout_ms;
+}
+
 static void watch(struct run *r)
 {
     if (r->is_paused || r->now.is_over)
         timer_clear(&r->timer);
     else
-        timer_set(r->loop, &r->timer,
-                  r->state == RUN_STREAMING ? r->idle_timeout_ms : r->first_token_timeout_ms,
-                  on_timer);
+        timer_set(r->loop, &r->timer, patience_ms(r), on_timer);
+}
+
+/*
+ * The connection has failed us, but perhaps not the answer. True when nothing is left to do: the
+ * provider had said how the answer ends, or its last bytes ended the attempt otherwise.
+ */
+static bool is_settled(struct run *r)
+{
+    struct attempt *a = &r->now;
+    if (!a->is_accepted || !a->reader)
+        return false;
+    r->is_feeding = true;
+    int rc = endpoint_of(r)->format->finish(a->reader, on_event, r);
+    r->is_feeding = false;
+    if (r->state == RUN_ENDED || a->is_over)
+        return true;
+    if (rc < 0)
+        return false;
+    a->is_over = true;
+    run_tick_later(r);
+    return true;
 }
 
 void attempt_timed_out(struct run *r)
 {
     char message[128];
+    if (is_settled(r))
+        return;
     if (r->state == RUN_STREAMING)
         snprintf(message, sizeof message, "the provider stopped in the middle: nothing for %.3g s",
                  (double)r->idle_timeout_ms / 1000);
@@ -142,6 +172,7 @@ static int on_event(void *ctx, const struct wire_event *e)
     case WIRE_FINISH:
         a->finish = e->finish;
         a->has_finish = true;
+        watch(r);
         return 0;
     case WIRE_ERROR: {
         char message[sizeof a->failure.message];
@@ -223,7 +254,7 @@ static void on_end(void *ctx, const struct http_answer *answer, int result, cons
         run_tick_later(r);
     } else if (answer && answer->status && !a->is_accepted) {
         refused(r, answer);
-    } else {
+    } else if (!is_settled(r)) {
         bool was_reached = result == -ERR_UPSTREAM || a->is_accepted;
         attempt_fail(r,
                      was_reached              ? -ERR_UPSTREAM

@@ -12,6 +12,7 @@ struct runner {
     const struct registry *registry; /* borrowed */
     struct breaker *health;          /* owned */
     struct runner_sources sources;
+    struct runner_limits limits; /* none 0 */
 };
 
 enum run_state { RUN_READY, RUN_ASKING, RUN_STREAMING, RUN_WAITING, RUN_ENDED, RUN_STATES };

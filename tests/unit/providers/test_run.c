@@ -459,6 +459,51 @@ static void run_ends_a_stream_that_stalls(void **state)
     bed_down(&b);
 }
 
+static void an_answer_whose_end_was_named_is_whole_however_its_connection_ends(void **state)
+{
+    (void)state;
+    static const struct fake_script endings[] = {
+        {.result = -ERR_UPSTREAM, .why = "reset"},
+        {.result = -ERR_TIMEOUT, .why = "late"},
+        {.stays_open = true},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(endings); i++) {
+        struct bed b;
+        bed_up(&b);
+        struct fake_script one = endings[i];
+        one.host = "one";
+        one.status = 200;
+        one.pieces[0] = "t:Hello\nu:3:7\nf:length\n.\n";
+        struct told o = {0};
+        const struct fake_script scripts[] = {one, GOOD_AT("two")};
+        play(&b, &o, 2, scripts, ARRAY_LEN(scripts));
+        expect(&o, 0, "Hello", 3, 7, false);
+        assert_string_equal(o.finish, "length");
+        assert_int_equal(b.http.started, 1);
+        assert_int_equal(b.http.cancelled, one.stays_open ? 1 : 0);
+        assert_int_equal(o.resets.len, 0);
+        told_done(&o);
+        bed_down(&b);
+    }
+}
+
+static void run_keeps_the_limits_of_its_runner(void **state)
+{
+    (void)state;
+    struct bed b;
+    bed_up(&b);
+    runner_set_limits(b.runner, &(struct runner_limits){.first_token_timeout_ms = 200});
+    runner_set_limits(b.runner, &(struct runner_limits){.idle_timeout_ms = 100});
+    struct told o = {0};
+    PLAY(&b, &o, 2, {.host = "one", .status = 200, .stays_open = true},
+         {.host = "two", .status = 200, .pieces = {"t:Once\n"}, .stays_open = true});
+    expect(&o, -ERR_TIMEOUT, "Once", 2 * PROMPT_TOKENS, tokens_estimate(SPAN_LIT("Once")), true);
+    assert_string_equal(o.message,
+                        "the provider stopped in the middle: nothing for 0.1 s (after 2 attempts)");
+    told_done(&o);
+    bed_down(&b);
+}
+
 static void run_holds_back_and_goes_on(void **state)
 {
     (void)state;
@@ -729,6 +774,8 @@ int main(void)
         cmocka_unit_test(run_ends_at_once_when_the_prompt_is_too_long),
         cmocka_unit_test(run_gives_up_waiting_for_the_first_token),
         cmocka_unit_test(run_ends_a_stream_that_stalls),
+        cmocka_unit_test(an_answer_whose_end_was_named_is_whole_however_its_connection_ends),
+        cmocka_unit_test(run_keeps_the_limits_of_its_runner),
         cmocka_unit_test(run_holds_back_and_goes_on),
         cmocka_unit_test(run_tells_held_text_before_the_failure),
         cmocka_unit_test(run_cancel_closes_the_connection_and_counts),
