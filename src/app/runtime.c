@@ -156,7 +156,7 @@ static int open_providers(struct runtime *r, struct err *err)
     };
     int result = registry_new(&ro, &r->registry, err);
     if (result == 0)
-        result = runner_new(r->registry, &r->runner, err);
+        result = runner_new(&r->runner, err);
     for (size_t i = 0; result == 0 && i < r->loop_count; i++) {
         struct http_client_options ho = {0};
         r->upstreams[i].loop = r->loops[i];

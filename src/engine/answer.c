@@ -259,6 +259,8 @@ void answer_emit_usage(struct answer *a, const struct chat_usage *u)
     jw_obj(&w);
     jw_kint(&w, "prompt_tokens", (int64_t)u->prompt_tokens);
     jw_kint(&w, "completion_tokens", (int64_t)u->completion_tokens);
+    jw_kint(&w, "cached_tokens", (int64_t)u->cached_tokens);
+    jw_kint(&w, "reasoning_tokens", (int64_t)u->reasoning_tokens);
     jw_key(&w, "cost");
     jw_num(&w, u->cost);
     jw_kbool(&w, "is_estimate", u->is_estimate);

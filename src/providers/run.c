@@ -66,14 +66,13 @@ static int64_t real_wall(void *ctx)
     return clock_wall_ms();
 }
 
-int runner_new(const struct registry *registry, struct runner **ret, struct err *err)
+int runner_new(struct runner **ret, struct err *err)
 {
     struct runner *r = mem_try(sizeof *r);
     if (!r || breaker_new(RUN_BREAKER_FAILURES, RUN_COOLDOWN_MS, &r->health) < 0) {
         mem_free(r);
         return err_set(err, ERR_NO_MEMORY, "cannot start asking models: not enough memory");
     }
-    r->registry = registry;
     r->sources = (struct runner_sources){real_random, real_now, real_wall, NULL};
     metric_register(metrics, ARRAY_LEN(metrics));
     *ret = r;
@@ -161,18 +160,21 @@ struct choice {
     size_t endpoint;
     uint64_t delay_ms;
     bool is_found, is_probe, is_asked; /* is_asked: the wait is the provider's wish */
-    uint64_t out_ms; /* shortest time until an endpoint that is left out may be probed */
     bool is_any_out;
+    uint64_t out_ms;     /* shortest time until an endpoint that is left out may be probed: … */
+    size_t out_endpoint; /* … this one */
 };
 
 static void consider_fresh(struct run *r, size_t i, struct choice *c)
 {
     uint64_t wait = 0;
     enum breaker_verdict v =
-        breaker_ask(r->runner->health, &r->endpoints[i], false, now_ms(r), &wait);
+        breaker_ask(r->runner->health, &r->endpoints[i], BREAKER_NEWCOMER, now_ms(r), &wait);
     if (v == BREAKER_OUT) {
-        if (!c->is_any_out || wait < c->out_ms)
+        if (!c->is_any_out || wait < c->out_ms) {
             c->out_ms = wait;
+            c->out_endpoint = i;
+        }
         c->is_any_out = true;
     } else if (v == BREAKER_GO || v == BREAKER_PROBE) {
         *c = (struct choice){.endpoint = i, .is_found = true, .is_probe = v == BREAKER_PROBE};
@@ -219,7 +221,7 @@ static void choose_again(struct run *r, struct choice *c)
         if (!t->attempts || t->is_excluded)
             continue;
         enum breaker_verdict v =
-            breaker_ask(r->runner->health, &r->endpoints[i], true, now_ms(r), &wait);
+            breaker_ask(r->runner->health, &r->endpoints[i], BREAKER_INSIDER, now_ms(r), &wait);
         uint64_t delay = wait > pause ? wait : pause;
         if (!c->is_found || delay < c->delay_ms || (delay == c->delay_ms && t->attempts < fewest)) {
             c->endpoint = i;
@@ -236,7 +238,22 @@ static void choose_again(struct run *r, struct choice *c)
 static void start_attempt(struct run *r, size_t endpoint, bool is_probe)
 {
     metric_add(&metrics[M_ATTEMPTS], 1);
-    attempt_start(r, endpoint, is_probe);
+    attempt_start(r, endpoint, is_probe, false);
+}
+
+/*
+ * Nothing else is left. It opened for everybody's good, but nobody is served by not asking: the
+ * breaker only takes care that it is asked less.
+ */
+static void ask_left_out(struct run *r, size_t endpoint)
+{
+    uint64_t wait;
+    enum breaker_verdict v = breaker_ask(r->runner->health, &r->endpoints[endpoint],
+                                         BREAKER_WITHOUT_CHOICE, now_ms(r), &wait);
+    if (r->attempts_max > r->attempts + RUN_ATTEMPTS_LEFT_OUT)
+        r->attempts_max = r->attempts + RUN_ATTEMPTS_LEFT_OUT;
+    metric_add(&metrics[M_ATTEMPTS], 1);
+    attempt_start(r, endpoint, v == BREAKER_PROBE, v == BREAKER_GO);
 }
 
 static void on_wait_over(struct timer *t)
@@ -258,22 +275,9 @@ static void wait_for(struct run *r, const struct choice *c)
         r->callbacks->note(r->ctx, note);
 }
 
-static void end_left_out(struct run *r, const struct choice *c)
-{
-    char message[300];
-    int n =
-        snprintf(message, sizeof message, "%s is left out after repeated failures; ", r->provider);
-    if (c->out_ms)
-        snprintf(message + n, sizeof message - (size_t)n, "it is tried again in %llu s",
-                 (unsigned long long)((c->out_ms + 999) / 1000));
-    else
-        snprintf(message + n, sizeof message - (size_t)n, "it is being tried again right now");
-    run_end(r, -ERR_UNAVAILABLE, WIRE_ERROR_OVERLOADED, message);
-}
-
 static void next_attempt(struct run *r)
 {
-    if (r->attempts >= RUN_ATTEMPTS_MAX) {
+    if (r->attempts >= r->attempts_max) {
         end_with_failure(r);
         return;
     }
@@ -287,6 +291,8 @@ static void next_attempt(struct run *r)
     uint64_t spent = now_ms(r) - r->began_ms;
     if (c.is_found && spent + c.delay_ms <= r->retry_budget_ms) {
         wait_for(r, &c);
+    } else if (c.is_any_out) {
+        ask_left_out(r, c.out_endpoint);
     } else if (r->attempts) {
         if (c.is_found && c.is_asked) {
             size_t n = strlen(r->last.message);
@@ -294,13 +300,11 @@ static void next_attempt(struct run *r)
                      (double)c.delay_ms / 1000);
         }
         end_with_failure(r);
-    } else if (c.is_found) {
+    } else {
         char message[200];
         snprintf(message, sizeof message, "%s asks to wait %.0f s before the next request",
                  r->provider, (double)c.delay_ms / 1000);
         run_end(r, -ERR_UPSTREAM, WIRE_ERROR_RATE, message);
-    } else {
-        end_left_out(r, &c);
     }
 }
 
@@ -339,7 +343,7 @@ static void note_failure(struct run *r)
 static void begin_anew(struct run *r)
 {
     struct choice c = {0};
-    if (r->last.error_class != WIRE_ERROR_FILTERED && r->attempts < RUN_ATTEMPTS_MAX)
+    if (r->last.error_class != WIRE_ERROR_FILTERED && r->attempts < r->attempts_max)
         c = choose_fresh(r);
     if (!c.is_found || c.delay_ms) {
         end_with_failure(r);
@@ -446,6 +450,7 @@ int run_start(struct runner *runner, struct http_client *http, const struct run_
                                                                 : RUN_FIRST_TOKEN_TIMEOUT_MS;
     r->idle_timeout_ms = request->idle_timeout_ms ? request->idle_timeout_ms : RUN_IDLE_TIMEOUT_MS;
     r->retry_budget_ms = request->retry_budget_ms ? request->retry_budget_ms : RUN_RETRY_BUDGET_MS;
+    r->attempts_max = RUN_ATTEMPTS_MAX;
     r->began_ms = now_ms(r);
     buf_init(&r->held, LIMIT_RUN_HELD);
     r->tick.run = run_tick;

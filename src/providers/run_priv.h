@@ -9,8 +9,7 @@
 #include "providers/run.h"
 
 struct runner {
-    const struct registry *registry; /* borrowed */
-    struct breaker *health;          /* owned */
+    struct breaker *health; /* owned */
     struct runner_sources sources;
 };
 
@@ -25,17 +24,23 @@ struct failure {
     char message[400];
 };
 
+/* Tokens: cached and cache_write are part of prompt, reasoning of completion. */
+struct figures {
+    uint64_t prompt, completion, cached, cache_write, reasoning;
+};
+
 /* One request to one endpoint. */
 struct attempt {
     size_t endpoint;            /* index */
     struct http_call *call;     /* under way, or NULL */
     struct wire_reader *reader; /* owned */
-    bool is_probe, is_accepted /* 2xx */, is_http_paused, has_finish, is_over;
+    bool is_probe, is_left_out; /* its breaker is open */
+    bool is_accepted /* 2xx */, is_http_paused, has_finish, is_over;
     int status;
     struct buf refusal; /* body of a non-2xx answer */
     struct failure failure;
     const char *finish;
-    uint64_t prompt_tokens, completion_tokens; /* the provider's figures */
+    struct figures figures; /* the provider's */
     bool has_figures;
     struct buf uncounted; /* text since the last estimate */
     uint64_t estimated;   /* tokens of text before that */
@@ -61,7 +66,7 @@ struct run {
         unsigned attempts;
         bool is_excluded; /* a failure that the same endpoint would repeat */
     } * tried;            /* owned, per endpoint */
-    unsigned attempts;
+    unsigned attempts, attempts_max;
     size_t next_endpoint; /* the one the wait is for */
     struct attempt now;
     struct failure last;
@@ -69,7 +74,7 @@ struct run {
     bool is_paused;
     bool is_feeding; /* the reader is on the stack */
     struct buf held;
-    uint64_t prompt_sum, completion_sum;
+    struct figures sum;
     bool is_estimate;
     struct timer timer; /* time-out of the attempt, or the wait between two */
     struct loop_defer tick;
@@ -80,7 +85,7 @@ void run_tick_later(struct run *r);
 void run_set_state(struct run *r, enum run_state to);
 
 /* Sends the request; a failure is recorded like any other. */
-void attempt_start(struct run *r, size_t endpoint, bool is_probe);
+void attempt_start(struct run *r, size_t endpoint, bool is_probe, bool is_left_out);
 /* Closes what is open; figures and failure stay. */
 void attempt_close(struct run *r);
 void attempt_resume(struct run *r);
@@ -90,6 +95,8 @@ void attempt_fail(struct run *r, int code, enum wire_error_class error_class, bo
 
 /* Text that the model wrote, for an estimate. */
 void usage_text(struct attempt *a, struct span text);
+/* The provider's figures so far; what they do not say stays. */
+void usage_told(struct attempt *a, const struct wire_event *e);
 /* Adds an attempt's part to the run's sums, once. */
 void usage_add_attempt(struct run *r);
 struct chat_usage usage_total(const struct run *r, const char *finish);
