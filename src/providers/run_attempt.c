@@ -92,6 +92,7 @@ static void alive(struct run *r)
 {
     if (r->state == RUN_ASKING) {
         run_set_state(r, RUN_STREAMING);
+        run_count_first_token(r, run_now_ms(r) - r->now.began_ms);
         if (r->now.is_probe ||
             r->now.is_left_out) /* others are let in now; a cut later counts again */
             breaker_success(r->runner->health, endpoint_of(r));
@@ -274,6 +275,7 @@ void attempt_start(struct run *r, size_t endpoint, bool is_probe, bool is_left_o
 {
     struct attempt *a = &r->now;
     *a = (struct attempt){.endpoint = endpoint,
+                          .began_ms = run_now_ms(r),
                           .is_probe = is_probe,
                           .is_left_out = is_left_out,
                           .refusal = BUF_INIT(LIMIT_PROVIDER_ERROR),

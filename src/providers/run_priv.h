@@ -1,7 +1,7 @@
 #pragma once
 /*
  * The parts of a run: run.c decides (states, endpoints, waits), run_attempt.c does one request
- * (HTTP and wire format, text, time-outs), run_usage.c counts. An attempt only records how it ended
+ * (HTTP and wire format, text, time-outs), run_usage.c counts tokens and money, run_metrics.c events. An attempt only records how it ended
  * and asks for a tick; run.c acts at the end of the turn.
  */
 #include "base/buf.h"
@@ -36,6 +36,8 @@ struct attempt {
     struct wire_reader *reader; /* owned */
     bool is_probe, is_left_out; /* its breaker is open */
     bool is_accepted /* 2xx */, is_http_paused, has_finish, is_over;
+    bool is_counted; /* in the metrics */
+    uint64_t began_ms;
     int status;
     struct buf refusal; /* body of a non-2xx answer */
     struct failure failure;
@@ -62,6 +64,7 @@ struct run {
     size_t prompt_len;
     uint64_t first_token_timeout_ms, idle_timeout_ms, retry_budget_ms;
     uint64_t began_ms;
+    struct provider_metrics *metrics; /* borrowed, for ever */
     struct tried {
         unsigned attempts;
         bool is_excluded; /* a failure that the same endpoint would repeat */
@@ -81,6 +84,7 @@ struct run {
     bool is_tick_due;
 };
 
+uint64_t run_now_ms(const struct run *r); /* the runner's clock */
 void run_tick_later(struct run *r);
 void run_set_state(struct run *r, enum run_state to);
 
@@ -100,3 +104,38 @@ void usage_told(struct attempt *a, const struct wire_event *e);
 /* Adds an attempt's part to the run's sums, once. */
 void usage_add_attempt(struct run *r);
 struct chat_usage usage_total(const struct run *r, const char *finish);
+
+enum run_metric {
+    RUN_M_RUNS,
+    RUN_M_RETRIES,
+    RUN_M_FAILOVERS,
+    RUN_M_RESETS,
+    RUN_M_LEFT_OUT,
+    RUN_M_PROMPT,
+    RUN_M_CACHED,
+    RUN_M_COMPLETION,
+    RUN_M_REASONING,
+    RUN_M_COST,
+    RUN_METRICS
+};
+enum run_outcome {
+    RUN_OUTCOME_OK,
+    RUN_OUTCOME_CANCELLED,
+    RUN_OUTCOME_AUTH,
+    RUN_OUTCOME_RATE,
+    RUN_OUTCOME_OVERLOADED,
+    RUN_OUTCOME_TOO_LONG,
+    RUN_OUTCOME_INVALID,
+    RUN_OUTCOME_FILTERED,
+    RUN_OUTCOME_TIMEOUT,
+    RUN_OUTCOME_UNREACHABLE,
+    RUN_OUTCOME_OTHER,
+    RUN_OUTCOMES
+};
+/* Thread: any. */
+struct provider_metrics *run_metrics_of(const char *provider);
+void run_count(struct run *r, enum run_metric m, int64_t by);
+void run_count_first_token(struct run *r, uint64_t ms);
+/* How the present attempt ended, once. */
+void run_count_request(struct run *r, bool is_cancelled);
+void run_count_usage(struct run *r, const struct chat_usage *u);

@@ -124,7 +124,7 @@ void play(struct bed *b, struct told *o, size_t endpoints, const struct fake_scr
     b->http.next = b->http.started = b->http.cancelled = 0;
     o->bed = b;
     o->client = fake_http_client(b->loop, &b->http);
-    o->request.provider = "fake";
+    o->request.provider = o->provider ? o->provider : "fake";
     o->request.model = (struct provider_model){.id = "m",
                                                .price = {.input_per_million = 2,
                                                          .output_per_million = 10,

@@ -40,7 +40,8 @@ struct told {
     struct chat_usage usage;
     unsigned texts, cancel_at /* the nth text, 1… */, pause_at;
     bool was_text_after_pause, is_paused;
-    size_t text_max; /* 0 = 100000 */
+    const char *provider; /* NULL = "fake" */
+    size_t text_max;      /* 0 = 100000 */
     bool cancel_at_start, cancel_in_reset;
     uint64_t cancel_after_ms;
     struct timer cancel;

@@ -8,6 +8,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metric.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -157,6 +158,78 @@ static void cached_tokens_have_their_own_price(void **state)
     assert_int_equal(odd.usage.reasoning_tokens, 1);
     assert_true(fabs(odd.usage.cost - (10 * 0.5 + 10) / 1e6) < 1e-12);
     told_done(&odd);
+    bed_down(&b);
+}
+
+/* ---- metrics ---- */
+
+/* "name value" of each line that speaks of the provider, without the common beginning. */
+static void expect_metrics(const char *provider, const char *const *lines, size_t count)
+{
+    struct buf out = BUF_INIT(1u << 20);
+    metric_print_prometheus(&out);
+    for (size_t i = 0; i < count; i++) {
+        struct buf line = BUF_INIT(300);
+        ptrdiff_t open = span_find(span_str(lines[i]), SPAN_LIT("{"));
+        buf_printf(&line, "\nheadwater_providers_%.*s{provider=\"%s\"%s\n", (int)open, lines[i],
+                   provider, lines[i] + open + 1);
+        if (!strstr(buf_str(&out), buf_str(&line)))
+            fail_msg("no '%s' in %s", buf_str(&line), buf_str(&out));
+        buf_done(&line);
+    }
+    buf_done(&out);
+}
+
+static void metrics_tell_requests_by_provider_and_outcome(void **state)
+{
+    (void)state;
+    struct bed b;
+    bed_up(&b);
+    struct told o = {.provider = "metered \"1\""};
+    PLAY(&b, &o, 2, {.host = "one", .status = 429, .pieces = {"a"}},
+         {.host = "two", .status = 500, .pieces = {"b"}},
+         {.status = 200, .pieces = {"t:Hi\nu:1000:100:600:0:40\nf:stop\n.\n"}});
+    assert_int_equal(o.result, 0);
+    told_done(&o);
+    struct told reset = {.provider = "metered \"1\""};
+    PLAY(&b, &reset, 2, {.status = 200, .pieces = {"t:x\nu:5:1\n"}}, GOOD);
+    told_done(&reset);
+    struct told stopped = {.provider = "metered \"1\"", .cancel_at = 1};
+    PLAY(&b, &stopped, 1, {.status = 200, .pieces = {"t:x\nu:5:1\n"}, .stays_open = true});
+    told_done(&stopped);
+    struct told waiting = {.provider = "metered \"1\"", .cancel_at_start = true}; /* no request */
+    PLAY(&b, &waiting, 1, GOOD);
+    told_done(&waiting);
+    static const char *const lines[] = {
+        "runs_total{} 4",
+        "requests_total{,outcome=\"ok\"} 2",
+        "requests_total{,outcome=\"rate\"} 1",
+        "requests_total{,outcome=\"overloaded\"} 2",
+        "requests_total{,outcome=\"cancelled\"} 1",
+        "requests_total{,outcome=\"timeout\"} 0",
+        "retries_total{} 1",
+        "failovers_total{} 2",
+        "resets_total{} 1",
+        "cached_tokens_total{} 600",
+        "reasoning_tokens_total{} 40",
+        "first_token_seconds_count{} 4",
+    };
+    expect_metrics("metered__1_", lines, ARRAY_LEN(lines));
+    bed_down(&b);
+}
+
+static void cost_is_counted_in_millionths_of_a_dollar(void **state)
+{
+    (void)state;
+    struct bed b;
+    bed_up(&b);
+    struct told o = {.provider = "priced"};
+    PLAY(&b, &o, 1, {.status = 200, .pieces = {"t:Hi\nu:1000:100:600:0:40\nf:stop\n.\n"}});
+    told_done(&o);
+    static const char *const lines[] = {"cost_microdollars_total{} 2100",
+                                        "prompt_tokens_total{} 1000",
+                                        "completion_tokens_total{} 100"};
+    expect_metrics("priced", lines, ARRAY_LEN(lines));
     bed_down(&b);
 }
 
@@ -324,6 +397,8 @@ int main(void)
         cmocka_unit_test(breaker_opens_probes_and_closes),
         cmocka_unit_test(what_is_left_out_is_asked_when_all_others_have_failed),
         cmocka_unit_test(cached_tokens_have_their_own_price),
+        cmocka_unit_test(metrics_tell_requests_by_provider_and_outcome),
+        cmocka_unit_test(cost_is_counted_in_millionths_of_a_dollar),
         cmocka_unit_test(an_answer_without_end_ends_as_length),
         cmocka_unit_test(text_that_nobody_fetches_has_a_bound),
         cmocka_unit_test(a_filters_refusal_is_tried_elsewhere_only_before_the_first_token),
