@@ -493,7 +493,7 @@ int engine_answer(struct engine *e, const struct engine_caller *who,
     if (r < 0) {
         if (s)
             stream_close(s, "error", NULL);
-        stream_unref(s);
+        stream_unref_producer(s);
         answer_unref(a);
         return r;
     }
@@ -504,9 +504,10 @@ int engine_answer(struct engine *e, const struct engine_caller *who,
         stream_close(s, "error", NULL);
         running_leave(e, &a->running);
         answer_unref(a);
-        stream_unref(s);
+        stream_unref_producer(s);
         return r;
     }
-    *ret_stream = s;
+    *ret_stream = stream_ref(s);
+    stream_unref_producer(s); /* the answer itself is one, until it has written its end */
     return 0;
 }
