@@ -315,6 +315,7 @@ int answer_prompt(struct answer *a, bool with_context, size_t token_budget,
         .repo_type = "local",
         .language = a->language,
         .research_round = a->research.round,
+        .suffix = a->endpoint_count && a->endpoints[0].format == &wire_ollama ? " /no_think" : NULL,
         .token_budget = token_budget,
         .note = !with_context       ? PROMPT_NOTE_TOO_LARGE
                 : a->passages.count ? PROMPT_NOTE_NONE

@@ -10,6 +10,7 @@ path decides the format, as it does with the real ones. Settings:
     slow=S         before the first                       key=K       any other key is answered with 401
     status=N       answers with it                        retry=N     Retry-After of that answer, seconds
     words=W        message of that answer                 nousage=1   no token figures
+    echo=1         error messages repeat the key          cached=N    tokens of the prompt that were in a cache
     cut=N          connection closed after N tokens       trunc=N     body ends well after N tokens, answer does not
     stall=N        silent after N tokens                  bad=N       a malformed chunk after N tokens
     error=N        the format's error event after N       comments=S  a comment each S seconds while silent (SSE)
@@ -74,8 +75,16 @@ def line(value):
 
 
 class OpenAI:
-    def __init__(self, usage):
-        self.usage = usage
+    def __init__(self, settings, key):
+        self.usage = "nousage" not in settings
+        self.cached = int(settings.get("cached", 0))
+        self.words = settings.get("words", "").replace("_", " ")
+        if "echo" in settings:
+            self.words = f"{self.words or 'refused'}: your key is {key}, yes, {key}"
+
+    def refusal(self, status):
+        """The body of an answer that is none."""
+        return {"error": {"message": self.words or "no"}}
 
     def start(self):
         return b""
@@ -86,20 +95,28 @@ class OpenAI:
     def end(self, prompt, done):
         last = sse({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
         if self.usage:
-            last += sse({"choices": [], "usage": {"prompt_tokens": prompt, "completion_tokens": done,
-                                                  "total_tokens": prompt + done}})
+            usage = {"prompt_tokens": prompt, "completion_tokens": done, "total_tokens": prompt + done}
+            if self.cached:
+                usage["prompt_tokens_details"] = {"cached_tokens": self.cached}
+            last += sse({"choices": [], "usage": usage})
         return last + sse("[DONE]")
 
     def error(self):
-        return sse({"error": {"message": "The server is overloaded", "type": "server_error", "code": None}})
+        return sse({"error": {"message": self.words or "The server is overloaded", "type": "server_error", "code": None}})
 
     def bad(self):
         return b"data: {\"choices\":[{\"delta\":\n\n"
 
 
 class Anthropic(OpenAI):
+    def refusal(self, status):
+        kinds = {401: "authentication_error", 429: "rate_limit_error", 529: "overloaded_error"}
+        return {"type": "error", "error": {"type": kinds.get(status, "invalid_request_error"), "message": self.words or "no"}}
+
     def start(self):
-        usage = {"input_tokens": 11, "output_tokens": 1} if self.usage else {}
+        usage = {"input_tokens": 11 - self.cached, "output_tokens": 1} if self.usage else {}
+        if usage and self.cached:
+            usage["cache_read_input_tokens"] = self.cached
         return sse({"type": "message_start", "message": {"role": "assistant", "content": [], "usage": usage}},
                    "message_start") + sse({"type": "content_block_start", "index": 0,
                                            "content_block": {"type": "text", "text": ""}}, "content_block_start")
@@ -115,10 +132,14 @@ class Anthropic(OpenAI):
                 {"type": "message_stop"}, "message_stop")
 
     def error(self):
-        return sse({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}, "error")
+        return sse({"type": "error", "error": {"type": "overloaded_error", "message": self.words or "Overloaded"}}, "error")
 
 
 class Gemini(OpenAI):
+    def refusal(self, status):
+        return {"error": {"code": status, "message": self.words or "no",
+                          "status": "UNAUTHENTICATED" if status == 401 else "INVALID_ARGUMENT"}}
+
     def token(self, text):
         return sse({"candidates": [{"content": {"role": "model", "parts": [{"text": text}]}, "index": 0}]})
 
@@ -127,13 +148,18 @@ class Gemini(OpenAI):
         if self.usage:
             last["usageMetadata"] = {"promptTokenCount": prompt, "candidatesTokenCount": done,
                                      "totalTokenCount": prompt + done}
+            if self.cached:
+                last["usageMetadata"]["cachedContentTokenCount"] = self.cached
         return sse(last)
 
     def error(self):
-        return sse({"error": {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"}})
+        return sse({"error": {"code": 503, "message": self.words or "The model is overloaded.", "status": "UNAVAILABLE"}})
 
 
 class Ollama(OpenAI):
+    def refusal(self, status):
+        return {"error": self.words or "no"}
+
     def token(self, text):
         return line({"model": "m", "message": {"role": "assistant", "content": text}, "done": False})
 
@@ -144,7 +170,7 @@ class Ollama(OpenAI):
         return line(last)
 
     def error(self):
-        return line({"error": "model runner has unexpectedly stopped"})
+        return line({"error": self.words or "model runner has unexpectedly stopped"})
 
     def bad(self):
         return b"<html>not a line of JSON</html>\n"
@@ -208,14 +234,13 @@ def plain(status, body, extra=""):
             f"Connection: close\r\n{extra}\r\n").encode() + data
 
 
-def refusal(settings, key):
+def refusal(settings, key, form):
     if "key" in settings and key != settings["key"]:
         return plain(401, {"error": {"message": f"Incorrect API key provided: {key}", "type": "invalid_request_error",
                                      "code": "invalid_api_key"}})
     if "status" in settings:
         extra = f"Retry-After: {settings['retry']}\r\n" if "retry" in settings else ""
-        words = settings.get("words", "no").replace("_", " ")
-        return plain(int(settings["status"]), {"error": {"message": words}}, extra)
+        return plain(int(settings["status"]), form.refusal(int(settings["status"])), extra)
     return None
 
 
@@ -227,8 +252,8 @@ def record_of(path, headers, asked):
 
 
 async def chat(writer, settings, record):
-    form = FORMATS[record["format"]]("nousage" not in settings)
-    refused = refusal(settings, record["key"])
+    form = FORMATS[record["format"]](settings, record["key"])
+    refused = refusal(settings, record["key"], form)
     if refused:
         writer.write(refused)
     else:
