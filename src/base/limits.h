@@ -23,6 +23,8 @@
 #define LIMIT_HTTP_REDIRECT_BODY (64u << 10) /* read past to keep the connection; past it closed */
 #define LIMIT_HTTP_RETRY_AFTER_MS (INT64_C(30) * 24 * 3600 * 1000) /* later is taken as this */
 #define LIMIT_JSON_DEPTH 64            /* objects and lists within each other */
+#define LIMIT_JSON_ON_LOOP (64u << 10) /* of a body read at once; more is read by a worker */
+#define LIMIT_TASK_BODY (1u << 20)     /* of requests under /v1 but answers; past it 413 */
 #define LIMIT_CONNECTIONS_COUNT 19500  /* per process, below the descriptor limit */
 #define LIMIT_MESSAGES_COUNT 1000      /* messages in one chat request */
 #define LIMIT_STREAM_EVENT (1u << 20)  /* one event's payload */

@@ -111,7 +111,8 @@ class OpenAI:
 class Anthropic(OpenAI):
     def refusal(self, status):
         kinds = {401: "authentication_error", 429: "rate_limit_error", 529: "overloaded_error"}
-        return {"type": "error", "error": {"type": kinds.get(status, "invalid_request_error"), "message": self.words or "no"}}
+        kind = kinds.get(status, "api_error" if status >= 500 else "invalid_request_error")
+        return {"type": "error", "error": {"type": kind, "message": self.words or "no"}}
 
     def start(self):
         usage = {"input_tokens": 11 - self.cached, "output_tokens": 1} if self.usage else {}
