@@ -109,6 +109,33 @@ int chat_decode(json_t *root, struct chat_fields *f)
     return f->issue_count ? -ERR_INVALID : 0;
 }
 
+static void keep_only(json_t *obj, const char *const *names, size_t count)
+{
+    const char *key;
+    json_t *v;
+    void *next;
+    json_object_foreach_safe(obj, next, key, v)
+    {
+        bool is_kept = false;
+        for (size_t i = 0; i < count && !is_kept; i++)
+            is_kept = strcmp(key, names[i]) == 0;
+        if (!is_kept)
+            (void)json_object_del(obj, key); /* it is there */
+    }
+}
+
+void chat_fields_trim(struct chat_fields *f)
+{
+    static const char *const of_root[] = {"stream_id", "repo_url", "messages", "type",
+                                          "filePath",  "provider", "model",    "language"};
+    static const char *const of_message[] = {"role", "content"};
+    keep_only(f->root, of_root, ARRAY_LEN(of_root));
+    size_t i;
+    json_t *m;
+    json_array_foreach(json_object_get(f->root, "messages"), i, m)
+        keep_only(m, of_message, ARRAY_LEN(of_message));
+}
+
 void chat_fields_done(struct chat_fields *f)
 {
     mem_free(f->turns);

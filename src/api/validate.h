@@ -31,6 +31,8 @@ struct chat_fields {
  * chat_fields_done in every case.
  */
 int chat_decode(json_t *root, struct chat_fields *f) MUST_CHECK;
+/* After 0: lets go of all in root that no field is, so that freeing it later is quick. */
+void chat_fields_trim(struct chat_fields *f);
 void chat_fields_done(struct chat_fields *f);
 
 void chat_issues_text(const struct chat_fields *f,

@@ -192,7 +192,7 @@ static int open_providers(struct runtime *r, struct err *err)
     };
     int result = registry_new(&ro, &r->registry, err);
     if (result == 0)
-        result = runner_new(r->registry, &r->runner, err);
+        result = runner_new(&r->runner, err);
     if (result == 0)
         set_patience(r);
     for (size_t i = 0; result == 0 && i < r->loop_count; i++) {

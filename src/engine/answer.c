@@ -280,6 +280,8 @@ void answer_emit_usage(struct answer *a, const struct chat_usage *u)
     jw_obj(&w);
     jw_kint(&w, "prompt_tokens", (int64_t)u->prompt_tokens);
     jw_kint(&w, "completion_tokens", (int64_t)u->completion_tokens);
+    jw_kint(&w, "cached_tokens", (int64_t)u->cached_tokens);
+    jw_kint(&w, "reasoning_tokens", (int64_t)u->reasoning_tokens);
     jw_key(&w, "cost");
     jw_num(&w, u->cost);
     jw_kbool(&w, "is_estimate", u->is_estimate);
@@ -334,6 +336,7 @@ int answer_prompt(struct answer *a, bool with_context, size_t token_budget,
         .repo_type = a->source_type,
         .language = a->language,
         .research_round = a->research.round,
+        .suffix = a->endpoint_count && a->endpoints[0].format == &wire_ollama ? " /no_think" : NULL,
         .token_budget = token_budget,
         .note = !with_context       ? PROMPT_NOTE_TOO_LARGE
                 : a->passages.count ? PROMPT_NOTE_NONE
@@ -512,7 +515,7 @@ int engine_answer(struct engine *e, const struct engine_caller *who,
     if (r < 0) {
         if (s)
             stream_close(s, "error", NULL);
-        stream_unref(s);
+        stream_unref_producer(s);
         answer_unref(a);
         return r;
     }
@@ -523,9 +526,10 @@ int engine_answer(struct engine *e, const struct engine_caller *who,
         stream_close(s, "error", NULL);
         running_leave(e, &a->running);
         answer_unref(a);
-        stream_unref(s);
+        stream_unref_producer(s);
         return r;
     }
-    *ret_stream = s;
+    *ret_stream = stream_ref(s);
+    stream_unref_producer(s); /* the answer itself is one, until it has written its end */
     return 0;
 }

@@ -193,7 +193,7 @@ int running_enter(struct engine *e, struct running *r, struct stream *s, struct 
     int result =
         check_room(e, e->running_count, ENGINE_RUNNING_MAX, "answers are already being made", err);
     if (result == 0) {
-        r->stream = stream_ref(s);
+        r->stream = stream_ref_producer(s);
         list_append(&e->running, &r->link);
         e->running_count++;
     }
@@ -208,7 +208,8 @@ void running_leave(struct engine *e, struct running *r)
     list_remove(&r->link);
     e->running_count--;
     r->stream = NULL;
-    stream_unref(s); /* before engine_free may return: the hub must outlive every reference */
+    stream_unref_producer(
+        s); /* before engine_free may return: the hub must outlive every reference */
     if (!e->running_count)
         cond_broadcast(&e->idle);
     lock_leave(&e->lock);

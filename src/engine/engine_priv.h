@@ -35,7 +35,7 @@ struct live_source {
 /* Work that engine_stop can reach: embedded in answers and index jobs. */
 struct running {
     struct list link;
-    struct stream *stream; /* ref */
+    struct stream *stream; /* ref, a producer's */
     /* Called after the stop flag was raised, with engine->lock held: ends a wait. Or NULL. */
     void (*stop)(struct engine *e, struct running *r);
 };

@@ -596,7 +596,7 @@ static int job_new(struct engine *e, const char *source_id, struct job_source *f
     } else {
         *ret = job;
     }
-    stream_unref(s);
+    stream_unref_producer(s);
     return r;
 }
 
@@ -700,7 +700,8 @@ static int already_fresh(struct engine *e, const char *tenant, const char *id, s
                          struct err *err)
 {
     struct stream_new what = {.tenant = tenant, .kind = "index", .is_durable = true};
-    int r = stream_create(e->options.hub, &what, ret, err);
+    struct stream *stream;
+    int r = stream_create(e->options.hub, &what, &stream, err);
     if (r < 0)
         return r;
     long long files = 0;
@@ -709,8 +710,10 @@ static int already_fresh(struct engine *e, const char *tenant, const char *id, s
     if (s)
         files = (long long)s->row.files;
     lock_leave(&e->lock);
-    emit_status(*ret, "ready", 1, "Nothing has changed: %lld files are indexed", files);
-    stream_close(*ret, "stop", NULL);
+    emit_status(stream, "ready", 1, "Nothing has changed: %lld files are indexed", files);
+    stream_close(stream, "stop", NULL);
+    *ret = stream_ref(stream);
+    stream_unref_producer(stream);
     return 0;
 }
 

@@ -5,7 +5,22 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metric.h"
 #include "net/http_client_priv.h"
+
+enum { M_REQUESTS, M_OPEN, M_FAILED, M_CANCELLED, M_RECEIVED, M_SENT };
+static struct metric metrics[] = {
+    [M_REQUESTS] =
+        METRIC_COUNTER("headwater_net_upstream_requests_total", "Requests sent to upstreams"),
+    [M_OPEN] = METRIC_GAUGE("headwater_net_upstream_requests", "Requests to upstreams under way"),
+    [M_FAILED] = METRIC_COUNTER("headwater_net_upstream_failed_total",
+                                "Requests to upstreams without a whole answer"),
+    [M_CANCELLED] = METRIC_COUNTER("headwater_net_upstream_cancelled_total",
+                                   "Requests to upstreams that we ended"),
+    [M_RECEIVED] =
+        METRIC_COUNTER("headwater_net_upstream_received_bytes_total", "Bytes of their answers"),
+    [M_SENT] = METRIC_COUNTER("headwater_net_upstream_sent_bytes_total", "Bytes of our requests"),
+};
 
 struct http_socket {
     uv_poll_t poll;
@@ -79,6 +94,7 @@ static void call_release(struct http_call *call)
     list_remove(&call->link);
     list_remove(&call->dirty);
     call->client->calls_count--;
+    metric_add(&metrics[M_OPEN], -1);
     struct buf pending = call->pending;
     call->pending = BUF_INIT(0);
     http_call_free_parts(call);
@@ -217,9 +233,10 @@ static void hand_over_body(struct http_call *call)
         bool is_taken = call->callbacks->body(call->ctx, buf_span(&call->pending));
         if (call->is_gone)
             return;
-        if (is_taken)
+        if (is_taken) {
+            metric_add(&metrics[M_RECEIVED], (int64_t)call->pending.len);
             buf_clear(&call->pending);
-        else
+        } else
             call->is_paused = !call->was_resumed;
         if (!is_taken || !call->is_curl_paused)
             continue;
@@ -243,6 +260,8 @@ static void hand_over(struct http_call *call)
     timer_clear(&call->timer);
     if (call->pending.len)
         return; /* paused: its end comes after the piece */
+    if (call->result < 0)
+        metric_add(&metrics[M_FAILED], 1);
     struct http_answer answer = answer_of(call);
     call->callbacks->end(call->ctx, &answer, call->result, call->why);
     if (!call->is_gone)
@@ -395,6 +414,7 @@ int http_client_new(struct loop *loop, const struct http_client_options *options
         err_hint(err, "use a libcurl built with the threaded resolver or c-ares");
         return -ERR_UNSUPPORTED;
     }
+    metric_register(metrics, ARRAY_LEN(metrics));
     struct http_client *c = mem_alloc(sizeof *c);
     c->loop = loop;
     if (options)
@@ -473,12 +493,16 @@ int http_call_start(struct http_client *c, const struct http_call_options *optio
     }
     list_append(&c->calls, &call->link);
     c->calls_count++;
+    metric_add(&metrics[M_REQUESTS], 1);
+    metric_add(&metrics[M_OPEN], 1);
+    metric_add(&metrics[M_SENT], (int64_t)call->body_len);
     *ret = call;
     return 0;
 }
 
 void http_call_cancel(struct http_call *call)
 {
+    metric_add(&metrics[M_CANCELLED], 1);
     call_release(call);
 }
 

@@ -23,15 +23,18 @@
  *     final figures: summed; is_estimate when any part is one. A cancelled run waits for nothing.
  *   - run_cancel closes the provider's connection at once; `end` is called with -ERR_CANCELLED and
  *     the usage so far before it returns.
- *   - An endpoint that failed RUN_BREAKER_FAILURES times in a row is left out for RUN_COOLDOWN_MS;
- *     new runs that have no other end at once. Then one run probes it. Runs that had tried it
- *     before go on within their budget (breaker.h).
- * Messages never hold secrets of the endpoint. Thread: the loop of the http_client.
+ *   - An endpoint that failed RUN_BREAKER_FAILURES times in a row is left out for RUN_COOLDOWN_MS
+ *     by runs that have another. Then one run probes it. Runs that had tried it before go on within
+ *     their budget (breaker.h). A run to which nothing else is left, as with a sole endpoint, asks
+ *     it nevertheless, but at most RUN_ATTEMPTS_LEFT_OUT times: an answer that may come is worth
+ *     more than a refusal, and an ailing provider is not asked five times by everybody.
+ * Messages, also those of the log, never hold secrets of the endpoint. Thread: the loop of the http_client.
  */
 #include "net/http_client.h"
 #include "providers/registry.h"
 
 #define RUN_ATTEMPTS_MAX 5
+#define RUN_ATTEMPTS_LEFT_OUT 2 /* further ones, once only what is left out is left */
 #define RUN_RETRY_BUDGET_MS 30000
 #define RUN_FIRST_TOKEN_TIMEOUT_MS 120000 /* start of an attempt to its first text or reasoning */
 #define RUN_IDLE_TIMEOUT_MS 60000         /* between two of those; not while held back */
@@ -45,7 +48,7 @@
     600000 /* an endpoint is not left alone longer than this, whatever it asks */
 
 struct runner; /* per process: health of endpoints, shared by all loops */
-int runner_new(const struct registry *registry, struct runner **ret, struct err *err) MUST_CHECK;
+int runner_new(struct runner **ret, struct err *err) MUST_CHECK;
 /* When no run is left. */
 void runner_free(struct runner *r);
 

@@ -122,9 +122,11 @@ static void alive(struct run *r)
 {
     if (r->state == RUN_ASKING) {
         run_set_state(r, RUN_STREAMING);
-        if (r->now.is_probe) /* others are let in now; a cut later counts again */
+        run_count_first_token(r, run_now_ms(r) - r->now.began_ms);
+        if (r->now.is_probe ||
+            r->now.is_left_out) /* others are let in now; a cut later counts again */
             breaker_success(r->runner->health, endpoint_of(r));
-        r->now.is_probe = false;
+        r->now.is_probe = r->now.is_left_out = false;
     }
     watch(r);
 }
@@ -163,10 +165,7 @@ static int on_event(void *ctx, const struct wire_event *e)
         alive(r);
         return 0;
     case WIRE_USAGE:
-        if (e->prompt_tokens)
-            a->prompt_tokens = e->prompt_tokens;
-        if (e->completion_tokens)
-            a->completion_tokens = e->completion_tokens;
+        usage_told(a, e);
         a->has_figures = true;
         return 0;
     case WIRE_FINISH:
@@ -303,11 +302,13 @@ static int build_and_send(struct run *r, struct err *err)
     return rc;
 }
 
-void attempt_start(struct run *r, size_t endpoint, bool is_probe)
+void attempt_start(struct run *r, size_t endpoint, bool is_probe, bool is_left_out)
 {
     struct attempt *a = &r->now;
     *a = (struct attempt){.endpoint = endpoint,
+                          .began_ms = run_now_ms(r),
                           .is_probe = is_probe,
+                          .is_left_out = is_left_out,
                           .refusal = BUF_INIT(LIMIT_PROVIDER_ERROR),
                           .uncounted = BUF_INIT(LIMIT_PROVIDER_ERROR)};
     r->attempts++;

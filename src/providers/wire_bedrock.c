@@ -22,8 +22,8 @@ static int put_figures(struct wire_reader *r, const json_t *u)
     if (!json_is_object(u))
         return 0;
     r->usage.cached = wire_count(u, "cacheReadInputTokens");
-    r->usage.prompt =
-        wire_count(u, "inputTokens") + r->usage.cached + wire_count(u, "cacheWriteInputTokens");
+    r->usage.cache_write = wire_count(u, "cacheWriteInputTokens");
+    r->usage.prompt = wire_count(u, "inputTokens") + r->usage.cached + r->usage.cache_write;
     r->usage.completion = wire_count(u, "outputTokens");
     return wire_put_usage(r);
 }

@@ -172,7 +172,7 @@ enum wire_error_class wire_classify(int status, struct span body, char *ret_mess
 /* ---- wire_reader.c ---- */
 
 struct wire_usage {
-    uint64_t prompt, completion, reasoning, cached;
+    uint64_t prompt, completion, reasoning, cached, cache_write;
 };
 
 struct wire_dialect {

@@ -47,14 +47,15 @@ int wire_put_usage(struct wire_reader *r)
 {
     const struct wire_usage *a = &r->usage, *b = &r->told;
     if (a->prompt == b->prompt && a->completion == b->completion && a->reasoning == b->reasoning &&
-        a->cached == b->cached)
+        a->cached == b->cached && a->cache_write == b->cache_write)
         return 0;
     r->told = r->usage;
     struct wire_event e = {.type = WIRE_USAGE,
                            .prompt_tokens = a->prompt,
                            .completion_tokens = a->completion,
                            .reasoning_tokens = a->reasoning,
-                           .cached_tokens = a->cached};
+                           .cached_tokens = a->cached,
+                           .cache_write_tokens = a->cache_write};
     return forward(r, &e);
 }
 

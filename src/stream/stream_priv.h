@@ -86,8 +86,9 @@ size_t tail_bytes_from(const struct tail *t, uint64_t seq);
 /* ---- stream ---- */
 
 struct stream {
-    struct hub *hub; /* ref */
-    _Atomic unsigned refs;
+    struct hub *hub;            /* ref */
+    _Atomic unsigned refs;      /* of both kinds */
+    _Atomic unsigned producers; /* of those, the producers' */
     _Atomic bool stop;
     bool is_durable;
     char id[STORE_ID_MAX], tenant[STORE_ID_MAX], kind[32];

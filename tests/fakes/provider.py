@@ -14,6 +14,7 @@ path decides the format, as it does with the real ones. Settings:
     refuse=1       the format's refusal of a prompt by    finish=F    how a whole answer ends: stop, length, filter (stop)
                    its content filter                     think=1     a piece of thinking before the first word
     after=W        once all events are out, last one included: cut (the connection is reset) or stall (the body has no end)
+    echo=1         error messages repeat the key          cached=N    tokens of the prompt that were in a cache
     cut=N          connection closed after N tokens       trunc=N     body ends well after N tokens, answer does not
     stall=N        silent after N tokens                  bad=N       a malformed chunk after N tokens
     error=N        the format's error event after N       comments=S  a comment each S seconds while silent (SSE)
@@ -98,9 +99,13 @@ class OpenAI:
     kind = "text/event-stream"
     finishes = {"stop": "stop", "length": "length", "filter": "content_filter"}
 
-    def __init__(self, usage, finish="stop"):
-        self.usage = usage
-        self.finish = self.finishes[finish]
+    def __init__(self, settings, key):
+        self.usage = "nousage" not in settings
+        self.finish = self.finishes[settings.get("finish", "stop")]
+        self.cached = int(settings.get("cached", 0))
+        self.words = settings.get("words", "").replace("_", " ")
+        if "echo" in settings:
+            self.words = f"{self.words or 'refused'}: your key is {key}, yes, {key}"
 
     def start(self):
         return b""
@@ -114,12 +119,14 @@ class OpenAI:
     def end(self, prompt, done):
         last = sse({"choices": [{"index": 0, "delta": {}, "finish_reason": self.finish}]})
         if self.usage:
-            last += sse({"choices": [], "usage": {"prompt_tokens": prompt, "completion_tokens": done,
-                                                  "total_tokens": prompt + done}})
+            usage = {"prompt_tokens": prompt, "completion_tokens": done, "total_tokens": prompt + done}
+            if self.cached:
+                usage["prompt_tokens_details"] = {"cached_tokens": self.cached}
+            last += sse({"choices": [], "usage": usage})
         return last + sse("[DONE]")
 
     def error(self):
-        return sse({"error": {"message": "The server is overloaded", "type": "server_error", "code": None}})
+        return sse({"error": {"message": self.words or "The server is overloaded", "type": "server_error", "code": None}})
 
     def bad(self):
         return b"data: {\"choices\":[{\"delta\":\n\n"
@@ -159,7 +166,9 @@ class Anthropic(OpenAI):
     finishes = {"stop": "end_turn", "length": "max_tokens", "filter": "refusal"}
 
     def start(self):
-        usage = {"input_tokens": 11, "output_tokens": 1} if self.usage else {}
+        usage = {"input_tokens": 11 - self.cached, "output_tokens": 1} if self.usage else {}
+        if usage and self.cached:
+            usage["cache_read_input_tokens"] = self.cached
         return sse({"type": "message_start", "message": {"role": "assistant", "content": [], "usage": usage}},
                    "message_start") + sse({"type": "content_block_start", "index": 0,
                                            "content_block": {"type": "text", "text": ""}}, "content_block_start")
@@ -179,7 +188,7 @@ class Anthropic(OpenAI):
                 {"type": "message_stop"}, "message_stop")
 
     def error(self):
-        return sse({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}, "error")
+        return sse({"type": "error", "error": {"type": "overloaded_error", "message": self.words or "Overloaded"}}, "error")
 
     def problem(self, status, words):
         kind = {401: "authentication_error", 429: "rate_limit_error"}.get(status, "invalid_request_error")
@@ -205,13 +214,15 @@ class Gemini(OpenAI):
         if self.usage:
             last["usageMetadata"] = {"promptTokenCount": prompt, "candidatesTokenCount": done,
                                      "totalTokenCount": prompt + done}
+            if self.cached:
+                last["usageMetadata"]["cachedContentTokenCount"] = self.cached
         return sse(last)
 
     def error(self):
-        return sse({"error": {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"}})
+        return sse({"error": {"code": 503, "message": self.words or "The model is overloaded.", "status": "UNAVAILABLE"}})
 
     def problem(self, status, words):
-        name = {429: "RESOURCE_EXHAUSTED", 500: "INTERNAL", 503: "UNAVAILABLE"}.get(status, "INVALID_ARGUMENT")
+        name = {401: "UNAUTHENTICATED", 429: "RESOURCE_EXHAUSTED", 500: "INTERNAL", 503: "UNAVAILABLE"}.get(status, "INVALID_ARGUMENT")
         return {"error": {"code": status, "message": words, "status": name}}, ""
 
     def refusal(self):
@@ -236,7 +247,7 @@ class Ollama(OpenAI):
         return line(last)
 
     def error(self):
-        return line({"error": "model runner has unexpectedly stopped"})
+        return line({"error": self.words or "model runner has unexpectedly stopped"})
 
     def bad(self):
         return b"<html>not a line of JSON</html>\n"
@@ -413,7 +424,7 @@ def refusal(settings, form, record):
             or (record["format"] == "azure_v1" and not record["model"]):
         return plain(404, {"error": {"code": "404", "message": "Resource not found"}})
     if "status" in settings:
-        body, extra = form.problem(int(settings["status"]), settings.get("words", "no").replace("_", " "))
+        body, extra = form.problem(int(settings["status"]), form.words or "no")
         extra += f"Retry-After: {settings['retry']}\r\n" if "retry" in settings else ""
         return plain(int(settings["status"]), body, extra)
     refused = form.refusal() if "refuse" in settings else None
@@ -443,7 +454,7 @@ def record_of(path, headers, body):
 
 
 async def chat(writer, settings, record):
-    form = FORMATS[record["format"]]("nousage" not in settings, settings.get("finish", "stop"))
+    form = FORMATS[record["format"]](settings, record["key"])
     refused = refusal(settings, form, record)
     if refused:
         writer.write(refused)

@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "base/metric.h"
 #include "base/proc.h"
 
 #include <stdio.h>
@@ -183,6 +184,48 @@ static void proc_names_what_went_wrong(void **state)
     buf_done(&out);
 }
 
+static void metrics_of_one_name_are_printed_together(void **state)
+{
+    (void)state;
+    static _Atomic int64_t buckets[METRIC_BUCKETS];
+    static struct metric table[] = {
+        {.name = "t_requests_total", .help = "Requests", .labels = "by=\"a\""},
+        METRIC_GAUGE("t_open", "Open"),
+        {.name = "t_requests_total", .help = "Requests", .labels = "by=\"b\""},
+        METRIC_TIMES("t_wait_seconds", "Waits", buckets),
+    };
+    metric_register(table, 2);
+    metric_register(table, 4);
+    metric_add(&table[0], 3);
+    metric_set(&table[1], -1);
+    metric_add(&table[2], 4);
+    metric_time(&table[3], 10); /* bounds are inclusive */
+    metric_time(&table[3], 11);
+    metric_time(&table[3], 999999);
+    struct buf out = BUF_INIT(10000);
+    metric_print_prometheus(&out);
+    assert_non_null(strstr(buf_str(&out), "# HELP t_requests_total Requests\n"
+                                          "# TYPE t_requests_total counter\n"
+                                          "t_requests_total{by=\"a\"} 3\n"
+                                          "t_requests_total{by=\"b\"} 4\n"
+                                          "# HELP t_open Open\n# TYPE t_open gauge\nt_open -1\n"
+                                          "# HELP t_wait_seconds Waits\n"
+                                          "# TYPE t_wait_seconds histogram\n"
+                                          "t_wait_seconds_bucket{le=\"0.01\"} 1\n"
+                                          "t_wait_seconds_bucket{le=\"0.05\"} 2\n"));
+    assert_non_null(strstr(buf_str(&out), "t_wait_seconds_bucket{le=\"120\"} 2\n"
+                                          "t_wait_seconds_bucket{le=\"+Inf\"} 3\n"
+                                          "t_wait_seconds_sum 1000.020\n"
+                                          "t_wait_seconds_count 3\n"));
+    buf_clear(&out);
+    metric_print_json(&out);
+    assert_string_equal(buf_str(&out),
+                        "{\"t_requests_total{by=\\\"a\\\"}\":3,\"t_open\":-1,"
+                        "\"t_requests_total{by=\\\"b\\\"}\":4,"
+                        "\"t_wait_seconds_count\":3,\"t_wait_seconds_sum_ms\":1000020}");
+    buf_done(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -197,6 +240,7 @@ int main(void)
         cmocka_unit_test(hashes_match_published_values),
         cmocka_unit_test(proc_feeds_and_reads_a_child),
         cmocka_unit_test(proc_names_what_went_wrong),
+        cmocka_unit_test(metrics_of_one_name_are_printed_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

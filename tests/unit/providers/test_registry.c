@@ -366,7 +366,9 @@ static void files_go_over_what_is_built_in(void **state)
     write_file(dir, "generator.json", GENERATOR);
     write_file(dir, "model_pricing.json",
                "{\"rev\":1,\"pricing\":{\"own/big\":{\"input_per_1m_tokens\":1.5,"
-               "\"output_per_1m_tokens\":3}}}");
+               "\"output_per_1m_tokens\":3},\"openai/x-1\":{\"input_per_1m_tokens\":2,"
+               "\"output_per_1m_tokens\":8,\"input_cached_per_1m_tokens\":0,"
+               "\"input_cache_write_per_1m_tokens\":2.5}}}");
     struct registry_options o = options_of(ENV("OPENAI_API_KEY", "k", "AZURE_OPENAI_ENDPOINT",
                                                "https://a", "AZURE_OPENAI_API_KEY", "k"));
     o.config_dir = dir;
@@ -380,9 +382,16 @@ static void files_go_over_what_is_built_in(void **state)
     assert_int_equal(f.model.max_output_tokens, 99);
     assert_true(f.model.price.is_known);
     assert_true(f.model.price.output_per_million > 2.9);
+    /* the fork's table says nothing of caches: then they cost what the rest of the prompt costs */
+    assert_true(f.model.price.cached_per_million > 1.4);
+    assert_true(f.model.price.cache_write_per_million > 1.4);
     assert_string_equal(f.endpoints[0].label, "own");
     assert_string_equal(find(r, "openai", "").model.id, "x-1");
-    assert_false(find(r, "openai", "").model.price.is_known);
+    f = find(r, "openai", "");
+    assert_true(f.model.price.is_known && f.model.price.input_per_million > 1.9);
+    assert_true(f.model.price.cached_per_million < 0.1);
+    assert_true(f.model.price.cache_write_per_million > 2.4);
+    assert_false(find(r, "openai", "x-2").model.price.is_known);
     f = find(r, "azure", "gpt-4o");
     assert_string_equal(f.model.deployment, "d1");
     assert_string_equal(f.model.params_json, "{\"top_p\":1}");
