@@ -150,11 +150,17 @@ export async function ask(server, repo, body) {
   return { text, code, events: await eventsOf(server, ws.headers["x-stream-id"]) };
 }
 
-// The counters of the providers, by the end of their names.
+// The counters of the providers, by the end of their names, over all providers; attempts are the requests, whatever their
+// outcome.
 export async function counters(server) {
   const { text } = await server.http("GET", "/metrics");
-  const all = {};
-  for (const [, name, value] of text.matchAll(/^headwater_providers_(\w+)_total (\d+)$/gm)) all[name] = Number(value);
+  const all = { attempts: 0, attempts_failed: 0 };
+  for (const [, name, labels, value] of text.matchAll(/^headwater_providers_(\w+)_total\{(.*)\} (\d+)$/gm)) {
+    all[name] = (all[name] ?? 0) + Number(value);
+    const outcome = /outcome="(\w+)"/.exec(labels)?.[1];
+    if (name === "requests") all.attempts += Number(value);
+    if (name === "requests" && outcome !== "ok" && outcome !== "cancelled") all.attempts_failed += Number(value);
+  }
   return all;
 }
 
