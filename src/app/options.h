@@ -54,6 +54,7 @@ enum option_id {
     OPT_REMOVE,
     OPT_RUN,
     OPT_DEPTH,
+    OPT_VECTORS,
     OPT_MAN,
     OPT_MARKDOWN,
     OPT_SAMPLE_CONFIG,

@@ -61,6 +61,7 @@
 #define LIMIT_INDEX_MANIFEST_BYTES (64u << 20) /* the list of a source's segments and files */
 #define LIMIT_INDEX_CHECKPOINT_BYTES \
     (64u << 20) /* text indexed between two points where a run that was cut off goes on */
+#define LIMIT_VECTORS_COUNT 4000000           /* rows of one vector file; past it none is added */
 #define LIMIT_QUERY_BYTES (64u << 10)        /* of a question that are searched for */
 #define LIMIT_QUERY_TERMS_COUNT 256          /* words of a question that are searched for */
 #define LIMIT_WORK_QUEUE_COUNT 4096          /* tasks waiting for a worker; past it refused */
