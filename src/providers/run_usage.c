@@ -31,7 +31,15 @@ void usage_text(struct attempt *a, struct span text)
 void usage_add_attempt(struct run *r)
 {
     struct attempt *a = &r->now;
-    count_piece(a);
+    /*
+     * Figures sent before the end (Anthropic starts with 1) are too low when the rest was cut off: only a finished answer's
+     * stand against our own count, which need not be made then.
+     */
+    bool is_told = a->has_figures && a->completion_tokens && a->has_finish;
+    if (is_told)
+        buf_clear(&a->uncounted);
+    else
+        count_piece(a);
     if (!a->is_accepted && !a->has_figures)
         return; /* refused or never reached: nothing was read, nothing is charged */
     uint64_t prompt = a->prompt_tokens, completion = a->completion_tokens;
@@ -39,10 +47,7 @@ void usage_add_attempt(struct run *r)
         prompt = tokens_estimate(span_of(r->prompt, r->prompt_len));
         r->is_estimate = true;
     }
-    /*
-     * Figures sent before the end (Anthropic starts with 1) are too low when the rest was cut off.
-     */
-    if (a->estimated > completion && (!a->has_figures || !completion || !a->has_finish)) {
+    if (!is_told && a->estimated > completion) {
         completion = a->estimated;
         r->is_estimate = true;
     }
