@@ -17,9 +17,11 @@
 #define LIMIT_WRITE_TURN (1u << 20) /* bytes one connection may write before the others' turn */
 #define LIMIT_READ_TURN (64u << 10) /* bytes one connection may read before the others' turn */
 #define LIMIT_SSE_FIELD 1024        /* an event's name, its id; of a line: what is not its data */
-#define LIMIT_HTTP_CALLS_COUNT 4096 /* requests to upstreams under way on one loop */
+#define LIMIT_HTTP_CALLS_COUNT 8192 /* requests to upstreams under way on one loop */
 #define LIMIT_HTTP_POOL_COUNT 512   /* connections to upstreams a loop keeps open */
-#define LIMIT_HTTP_PENDING (64u << 10)       /* an upstream's bytes read and not yet handed over */
+#define LIMIT_HTTP_PENDING (64u << 10) /* an upstream's bytes read and not yet handed over */
+#define LIMIT_HTTP_PACE_US \
+    100 /* what many upstreams send may wait for company that long, no longer */
 #define LIMIT_HTTP_REDIRECT_BODY (64u << 10) /* read past to keep the connection; past it closed */
 #define LIMIT_HTTP_RETRY_AFTER_MS (INT64_C(30) * 24 * 3600 * 1000) /* later is taken as this */
 #define LIMIT_JSON_DEPTH 64            /* objects and lists within each other */
@@ -65,6 +67,8 @@
 #define LIMIT_QUERY_BYTES (64u << 10)        /* of a question that are searched for */
 #define LIMIT_QUERY_TERMS_COUNT 256          /* words of a question that are searched for */
 #define LIMIT_WORK_QUEUE_COUNT 4096          /* tasks waiting for a worker; past it refused */
+#define LIMIT_ANSWERS_COUNT \
+    8192 /* answers and index jobs at a time; past it new ones are refused */
 #define LIMIT_CHILD_OUTPUT (256u << 20)      /* of a program that was started */
 #define LIMIT_GIT_REDIRECTS_COUNT 5          /* from a repository's address to where it is */
 #define LIMIT_GIT_PACKS_COUNT 24             /* refreshes of a clone before it is begun anew */

@@ -1,5 +1,6 @@
 #include "engine/engine_priv.h"
 
+#include "base/limits.h"
 #include "base/mem.h"
 #include "engine/bench_source.h"
 #include "providers/registry.h"
@@ -182,7 +183,7 @@ int running_room(struct engine *e, struct err *err)
 {
     lock_enter(&e->lock);
     int r =
-        check_room(e, e->running_count, ENGINE_RUNNING_MAX, "answers are already being made", err);
+        check_room(e, e->running_count, LIMIT_ANSWERS_COUNT, "answers are already being made", err);
     lock_leave(&e->lock);
     return r;
 }
@@ -191,7 +192,7 @@ int running_enter(struct engine *e, struct running *r, struct stream *s, struct 
 {
     lock_enter(&e->lock);
     int result =
-        check_room(e, e->running_count, ENGINE_RUNNING_MAX, "answers are already being made", err);
+        check_room(e, e->running_count, LIMIT_ANSWERS_COUNT, "answers are already being made", err);
     if (result == 0) {
         r->stream = stream_ref_producer(s);
         list_append(&e->running, &r->link);

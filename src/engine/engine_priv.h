@@ -8,7 +8,6 @@
 
 #include <limits.h>
 
-#define ENGINE_RUNNING_MAX 1024    /* answers and index jobs at a time */
 #define FRESHNESS_INTERVAL_MS 2000 /* a source's tree is looked at for changes at most this often */
 #define FRESHNESS_COST_FACTOR 10   /* … nor more often than this many times what a look takes */
 #define LIVE_SOURCES_MAX 256 /* sources with an open index; the one unused for longest goes first */

@@ -45,9 +45,27 @@ static void fail_with_class(struct run *r, enum wire_error_class c, int64_t retr
 
 /* ---- time-outs ---- */
 
+static void on_timer(struct timer *t);
+
+/*
+ * A timer that is set for sooner is left, and looks again when it fires: moving it with every token would cost more than
+ * the token.
+ */
+static void arm(struct run *r)
+{
+    uint64_t now = loop_now_ms(r->loop), due = r->now.due_ms;
+    bool is_set = r->timer.link.next;
+    if (!is_set || r->timer.due_ms > due)
+        timer_set(r->loop, &r->timer, due > now ? due - now : 0, on_timer);
+}
+
 static void on_timer(struct timer *t)
 {
-    attempt_timed_out(container_of(t, struct run, timer));
+    struct run *r = container_of(t, struct run, timer);
+    if (loop_now_ms(r->loop) < r->now.due_ms)
+        arm(r); /* something arrived since it was set */
+    else
+        attempt_timed_out(r);
 }
 
 static uint64_t patience_ms(const struct run *r)
@@ -59,10 +77,13 @@ static uint64_t patience_ms(const struct run *r)
 
 static void watch(struct run *r)
 {
-    if (r->is_paused || r->now.is_over)
+    if (r->is_paused || r->now.is_over) {
         timer_clear(&r->timer);
-    else
-        timer_set(r->loop, &r->timer, patience_ms(r), on_timer);
+        return;
+    }
+    if (__builtin_add_overflow(loop_now_ms(r->loop), patience_ms(r), &r->now.due_ms))
+        r->now.due_ms = UINT64_MAX;
+    arm(r);
 }
 
 /*

@@ -48,6 +48,7 @@ struct attempt {
     struct buf uncounted; /* text since the last estimate */
     uint64_t estimated;   /* tokens of text before that */
     size_t text_bytes;
+    uint64_t due_ms; /* of the loop's clock: when it has waited for the other side for too long */
 };
 
 struct run {

@@ -61,7 +61,15 @@ static void add(struct figures *sum, const struct figures *f)
 void usage_add_attempt(struct run *r)
 {
     struct attempt *a = &r->now;
-    count_piece(a);
+    /*
+     * Figures sent before the end (Anthropic starts with 1) are too low when the rest was cut off: only a finished answer's
+     * stand against our own count, which need not be made then.
+     */
+    bool is_told = a->has_figures && a->figures.completion && a->has_finish;
+    if (is_told)
+        buf_clear(&a->uncounted);
+    else
+        count_piece(a);
     if (!a->is_accepted && !a->has_figures)
         return; /* refused or never reached: nothing was read, nothing is charged */
     struct figures f = a->figures;
@@ -69,10 +77,7 @@ void usage_add_attempt(struct run *r)
         f.prompt = tokens_estimate(span_of(r->prompt, r->prompt_len));
         r->is_estimate = true;
     }
-    /*
-     * Figures sent before the end (Anthropic starts with 1) are too low when the rest was cut off.
-     */
-    if (a->estimated > f.completion && (!a->has_figures || !f.completion || !a->has_finish)) {
+    if (!is_told && a->estimated > f.completion) {
         f.completion = a->estimated;
         r->is_estimate = true;
     }

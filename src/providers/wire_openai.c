@@ -129,7 +129,8 @@ static int take_value(struct wire_reader *r, struct span name, const json_t *obj
     return 0;
 }
 
-static const struct wire_dialect dialect = {.has_tags = true, .value = take_value};
+static const struct wire_dialect dialect = {
+    .has_tags = true, .value = take_value, .quick = wire_quick_openai};
 
 static int reader_new(struct wire_reader **ret)
 {

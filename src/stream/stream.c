@@ -303,6 +303,8 @@ int stream_append(struct stream *s, enum stream_event_type type, struct span pay
     lock_enter(&s->lock);
     int r = append_locked(s, type, payload);
     lock_leave(&s->lock);
+    if (s->is_durable)
+        hub_wake_log(s->hub);
     return r;
 }
 
@@ -355,6 +357,8 @@ void stream_close(struct stream *s, const char *reason, const char *extra)
     lock_enter(&s->lock);
     bool drops = close_locked(s, reason, span_of(payload, payload ? len : 0));
     lock_leave(&s->lock);
+    if (s->is_durable)
+        hub_wake_log(s->hub);
     if (drops)
         stream_unref(s);
 }
