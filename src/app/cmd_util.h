@@ -6,9 +6,10 @@
 struct options;
 /* SOURCE, the first operand, as a server needs it. */
 struct source_operand {
-    char *text;     /* owned: an existing path made absolute, a URL without its credential, anything else as it is */
-    char *location; /* owned: how a server lists it, if that can be told here */
-    char *token;    /* owned; of the URL, or the variable for its host; NULL = none */
+    char *
+        text; /* owned: an existing path made absolute, a URL without its credential, anything else as it is */
+    char *location;     /* owned: how a server lists it, if that can be told here */
+    char *token;        /* owned; of the URL, or the variable for its host; NULL = none */
     const char *branch; /* or NULL */
     bool is_path;
 };

@@ -60,7 +60,7 @@
 #define LIMIT_WORK_QUEUE_COUNT 4096
 #define LIMIT_CHILD_OUTPUT (256u << 20)
 #define LIMIT_GIT_REDIRECTS_COUNT 5
-#define LIMIT_GIT_PACKS_COUNT 24 /* refreshes of a clone before it is begun anew */
+#define LIMIT_GIT_PACKS_COUNT 24     /* refreshes of a clone before it is begun anew */
 #define LIMIT_GIT_FILES_COUNT 500000 /* in one commit */
 #define LIMIT_GIT_REFS (1u << 20)    /* a remote's answer about one branch */
 #define LIMIT_GIT_MANIFEST (256u << 20)

@@ -39,10 +39,10 @@ struct running {
 struct engine {
     struct engine_options options;
     char *index_dir;
-    char **allow_paths;         /* resolved, NULL-terminated */
-    char *repos_dir;            /* resolved; NULL: nothing is fetched */
+    char **allow_paths;                        /* resolved, NULL-terminated */
+    char *repos_dir;                           /* resolved; NULL: nothing is fetched */
     char **allow_hosts, **allow_private_hosts; /* NULL-terminated */
-    struct bench_source *bench; /* owned; NULL unless asked for */
+    struct bench_source *bench;                /* owned; NULL unless asked for */
     struct lock rows; /* held over read, change and write of a source's row; blocks: workers only */
     struct lock lock; /* all below; never held while something blocks */
     struct cond idle;
@@ -78,9 +78,9 @@ int source_resolve(struct engine *e, const struct engine_caller *who, struct spa
  * of this request; index_ask_done.
  */
 struct index_ask {
-    bool is_guarded;           /* asked for by a client */
-    bool must_build;           /* also when nothing has changed */
-    struct credential given;   /* of the request; user "": the host's kind decides */
+    bool is_guarded;         /* asked for by a client */
+    bool must_build;         /* also when nothing has changed */
+    struct credential given; /* of the request; user "": the host's kind decides */
 };
 int source_resolve_access(struct engine *e, const struct engine_caller *who, struct span named,
                           const struct source_access *access, struct span name,

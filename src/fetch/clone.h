@@ -44,8 +44,8 @@ struct clone_skipped {
 
 struct clone_result {
     char revision[65];
-    bool is_unchanged; /* the tree was of this commit before */
-    char *tree;        /* owned; absolute path */
+    bool is_unchanged;             /* the tree was of this commit before */
+    char *tree;                    /* owned; absolute path */
     struct clone_skipped *skipped; /* owned; sorted by git's order */
     size_t skipped_count;
 };
