@@ -11,7 +11,7 @@ struct source_operand {
     char *location;     /* owned: how a server lists it, if that can be told here */
     char *token;        /* owned; of the URL, or the variable for its host; NULL = none */
     const char *branch; /* or NULL */
-    bool is_path;
+    bool is_remote;     /* a repository of another machine */
 };
 /* Variables' tokens go to a server on this machine only. -ERR_NO_MEMORY, -ERR_INVALID. source_operand_done in every case. */
 int source_operand_read(const struct options *o, struct source_operand *ret,
