@@ -8,12 +8,13 @@
 struct clone {
     const struct clone_options *o;
     const struct clone_request *rq;
-    int dir_fd;                              /* DIR/<identity> */
-    struct buf dir;                          /* its path */
-    struct buf git_dir;                      /* the bare repository that git works on now */
-    struct source_name at;                   /* where the repository really is, after redirects */
-    bool sends_credential;                   /* `at` is where the credential is for */
-    struct guard_addresses pins;             /* git connects to these only; none = as it likes */
+    bool is_guarded;             /* for a client, and not the owner's own choice of a repository */
+    int dir_fd;                  /* DIR/<identity> */
+    struct buf dir;              /* its path */
+    struct buf git_dir;          /* the bare repository that git works on now */
+    struct source_name at;       /* where the repository really is, after redirects */
+    bool sends_credential;       /* `at` is where the credential is for */
+    struct guard_addresses pins; /* git connects to these only; none = as it likes */
     char remote_ref[SOURCE_BRANCH_MAX + 16]; /* full name of the branch or tag */
     char remote_id[65];                      /* what the remote says it is */
 };

@@ -179,7 +179,7 @@ static void fill_env(struct run *r)
     if (!r->call->is_remote)
         return;
     pass_env(r, certificates);
-    if (!r->c->rq->is_guarded) /* a proxy would connect to what we have not checked */
+    if (!r->c->is_guarded) /* a proxy would connect to what we have not checked */
         pass_env(r, proxies);
     if (r->c->at.scheme == SCHEME_SSH)
         put_ssh(r);
@@ -214,7 +214,7 @@ static void fill_args(struct run *r)
         if (r->secret_fd >= 0)
             put_setting(r,
                         "credential.helper=!f(){ test \"$1\" = get && cat /proc/self/fd/3; }; f");
-        if (c->rq->is_guarded)
+        if (c->is_guarded)
             put_setting(r, "http.proxy=");
         if (c->pins.count && c->at.scheme != SCHEME_SSH) {
             bool is_v6_name = strchr(c->at.host, ':');

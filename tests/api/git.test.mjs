@@ -485,6 +485,22 @@ test("DeepWiki clients name a repository with type and token, and read its failu
   assert.match((await ws.untilClose()).text, /Error preparing retriever: this server does not fetch from 'not-allowed.example'/);
 });
 
+test("what the owner fetched from anywhere is refreshed for clients, who could not have named it", async () => {
+  const inside = await gitHost();
+  const repo = inside.repo("corp/owners-choice", FILES);
+  const one = await serve();
+  assert.match(text((await index(repo.url, {}, one)).error), /does not fetch from/);
+  assert.equal((await cli(["index", repo.url, "--data", one.dataDir], { env: NO_TOKENS })).code, 0);
+  const id = repo.commit({ ...FILES, "news.md": "# Whimbrel\n" });
+  const again = await index(repo.url, {}, one);
+  assert.equal(again.reason, "stop", JSON.stringify(again.error));
+  assert.equal((await row(repo.url, one)).revision, id);
+  inside.repo("corp/other", FILES);
+  assert.match(text((await index(`${inside.url}/corp/other.git`, {}, one)).error), /does not fetch from/);
+  await one.stop();
+  await inside.close();
+});
+
 test("repositories below an allowed path can be fetched from their folder", async () => {
   const root = tempDir("local");
   const repo = new Repo(path.join(root, "bare.git"), null);
