@@ -376,9 +376,8 @@ static int plain(struct client *c, const char *what, const char *method, const c
     struct transfer t;
     bool ok = transfer_init(&t, c, NULL, path, body) &&
               curl_easy_setopt(t.easy, CURLOPT_CUSTOMREQUEST, method) == CURLE_OK;
-    int r = ok
-                ? run_plain(c, &t, what, ret, err)
-                : err_set(err, ERR_NO_MEMORY, "%s: no memory for a request", what);
+    int r = ok ? run_plain(c, &t, what, ret, err)
+               : err_set(err, ERR_NO_MEMORY, "%s: no memory for a request", what);
     transfer_done(&t);
     return r;
 }

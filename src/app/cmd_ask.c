@@ -147,6 +147,8 @@ static int build_request(const struct options *o, struct buf *out, struct err *e
     jw_kstr(&w, "content", options_operand(o, 1));
     jw_end_obj(&w);
     jw_end_arr(&w);
+    if (!source.is_remote)
+        jw_kstr(&w, "type", "local");
     if (option_str(o, OPT_PROVIDER))
         jw_kstr(&w, "provider", option_str(o, OPT_PROVIDER));
     if (option_str(o, OPT_MODEL))

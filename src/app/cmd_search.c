@@ -151,10 +151,11 @@ static int remove_source(const char *name, struct client *client, const json_t *
     const json_t *row, *found = NULL;
     json_t *answer = NULL;
     size_t i;
-    json_array_foreach(json_object_get(list, "sources"), i, row)
-        if (!strcmp(json_str(row, "name", ""), name) || !strcmp(json_str(row, "id", ""), name) ||
-            !strcmp(json_str(row, "location", ""), name))
-            found = found ? found : row;
+    json_array_foreach(json_object_get(list, "sources"), i,
+                       row) if (!strcmp(json_str(row, "name", ""), name) ||
+                                !strcmp(json_str(row, "id", ""), name) ||
+                                !strcmp(json_str(row, "location", ""), name)) found =
+        found ? found : row;
     if (!found) {
         err_set(err, ERR_NOT_FOUND, "no source '%s'", name);
         err_hint(err, "'headwater sources' lists them");

@@ -34,6 +34,7 @@ static int read_remote(const struct options *o, const struct source_name *n, con
     source_name_location(n, &location);
     /* A name of the user's own choice goes with the password: then the URL stays as it was. */
     bool keeps_url = n->user[0] || !is_url;
+    ret->is_remote = true;
     ret->location = copy(buf_str(&location));
     ret->text = copy(keeps_url ? word : buf_str(&location));
     if (!n->user[0] && credential_is_set(&c))
@@ -48,7 +49,7 @@ int source_operand_read(const struct options *o, struct source_operand *ret, str
     const char *word = options_operand(o, 0);
     char *real = realpath(word, NULL);
     struct source_name n;
-    *ret = (struct source_operand){.branch = option_str(o, OPT_BRANCH), .is_path = real};
+    *ret = (struct source_operand){.branch = option_str(o, OPT_BRANCH)};
     int r = real ? -ERR_NOT_FOUND
                  : source_name_parse(span_str(word), SPAN_NULL, span_str(ret->branch), &n, err);
     if (r == 0) {
@@ -78,9 +79,7 @@ void source_operand_done(struct source_operand *s)
 void put_source_operand(struct json_writer *w, const char *key, const struct source_operand *s)
 {
     jw_kstr(w, key, s->text);
-    if (s->is_path)
-        jw_kstr(w, "type", "local");
-    if (s->branch && !s->is_path)
+    if (s->branch && s->is_remote)
         jw_kstr(w, "branch", s->branch);
     if (s->token)
         jw_kstr(w, "token", s->token);

@@ -6,11 +6,12 @@
 struct options;
 /* SOURCE, the first operand, as a server needs it. */
 struct source_operand {
-    char *text;     /* owned: an existing path made absolute, a URL without its credential, anything else as it is */
-    char *location; /* owned: how a server lists it, if that can be told here */
-    char *token;    /* owned; of the URL, or the variable for its host; NULL = none */
+    char *
+        text; /* owned: an existing path made absolute, a URL without its credential, anything else as it is */
+    char *location;     /* owned: how a server lists it, if that can be told here */
+    char *token;        /* owned; of the URL, or the variable for its host; NULL = none */
     const char *branch; /* or NULL */
-    bool is_path;
+    bool is_remote;     /* a repository of another machine */
 };
 /* Variables' tokens go to a server on this machine only. -ERR_NO_MEMORY, -ERR_INVALID. source_operand_done in every case. */
 int source_operand_read(const struct options *o, struct source_operand *ret,

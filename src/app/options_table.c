@@ -55,13 +55,17 @@ const struct option option_table[OPT_COUNT] = {
          .arg = "HOST[:PORT]",
          .type = OPTION_LIST,
          .fallback = "github.com,gitlab.com,bitbucket.org,dev.azure.com,codeberg.org",
+         .fallback_text = "five public hosts",
          .env = "HEADWATER_ALLOW_HOST",
          .commands = B(SERVE),
          .section = "server",
-         .help = "Host from which clients of the server may have repositories fetched, on its usual "
-                 "ports or the one named; '*.example.com' is every host below, '*' every host. "
-                 "Separated by commas, or given several times. Private addresses stay refused. "
-                 "The command line is never limited."},
+         .help =
+             "Host from which clients of the server may have repositories fetched, on its usual "
+             "ports or the one named; '*.example.com' is every host below, '*' every host. "
+             "Separated by commas, or given several times. Without it: github.com, "
+             "gitlab.com, bitbucket.org, dev.azure.com and codeberg.org. Private addresses stay "
+             "refused. "
+             "The command line is never limited."},
     [OPT_ALLOW_PRIVATE_HOST] =
         {.name = "allow-private-host",
          .arg = "HOST[:PORT]",

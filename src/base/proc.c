@@ -123,7 +123,8 @@ static int exec_errno(struct child *c)
 }
 
 /* Reads what is there; closes the end at end of file. False when `b` is full and `strict`. */
-static bool drain(int *fd, struct buf *b, bool strict, struct span *ret_piece, char block[PIECE_BYTES])
+static bool drain(int *fd, struct buf *b, bool strict, struct span *ret_piece,
+                  char block[PIECE_BYTES])
 {
     *ret_piece = SPAN_NULL;
     ssize_t n = fault_hit(FAULT_READ) ? -1 : read(*fd, block, PIECE_BYTES);

@@ -194,8 +194,7 @@ static void retrieve(struct answer *a)
     index_stats(a->index, &stats);
     snprintf(a->revision, sizeof a->revision, "%s", stats.revision);
     char revision_now[65];
-    source_address(a->engine, a->source_id, a->source_url, sizeof a->source_url,
-                   &a->source_type);
+    source_address(a->engine, a->source_id, a->source_url, sizeof a->source_url, &a->source_type);
     source_names(a->engine, a->source_id, a->source_name, sizeof a->source_name, revision_now,
                  sizeof revision_now);
     emit_status(a->running.stream, "retrieving", -1, "Searching %u passages of %u files",

@@ -30,7 +30,7 @@ struct engine_options {
     const char *const
         *allow_paths; /* directories that clients without trust may name; NULL-terminated */
     /* Repositories of other machines. NULL: none are fetched. */
-    const char *repos_dir; /* created */
+    const char *repos_dir;            /* created */
     struct guard_policy fetch_policy; /* what clients without trust may name; copied */
     uint64_t max_clone_bytes;         /* of one repository */
     uint64_t refresh_interval_ms;     /* a remote is looked at by questions at most this often */
@@ -98,7 +98,8 @@ struct source_access {
 };
 
 struct index_request {
-    struct span source; /* a directory or file on this machine, a repository's URL, or the name of a source */
+    struct span
+        source; /* a directory or file on this machine, a repository's URL, or the name of a source */
     struct source_access access;
     struct span
         name; /* name to keep it under; empty = the path's last component. No path, no URL, no id */
@@ -154,7 +155,7 @@ int engine_search_json(struct engine *e, const struct engine_caller *who,
 #define ENGINE_PROVIDER_BENCH "bench" /* see bench_source.h */
 
 struct answer_request {
-    struct span source;               /* path, URL or name (repo_url of the protocols) */
+    struct span source; /* path, URL or name (repo_url of the protocols) */
     struct source_access access;
     const struct chat_turn *messages; /* at least one; the last is the user's */
     size_t message_count;

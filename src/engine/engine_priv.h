@@ -42,8 +42,8 @@ struct running {
 struct engine {
     struct engine_options options;
     char *index_dir;
-    char **allow_paths;         /* resolved, NULL-terminated */
-    char *repos_dir;            /* resolved; NULL: nothing is fetched */
+    char **allow_paths;                        /* resolved, NULL-terminated */
+    char *repos_dir;                           /* resolved; NULL: nothing is fetched */
     char **allow_hosts, **allow_private_hosts; /* NULL-terminated */
     struct bench_source *bench; /* owned; NULL unless asked for */
     struct lock publish; /* held while a source's next snapshot is made of its current; blocks: workers only */
@@ -82,9 +82,9 @@ int source_resolve(struct engine *e, const struct engine_caller *who, struct spa
  * of this request; index_ask_done.
  */
 struct index_ask {
-    bool is_guarded;           /* asked for by a client */
-    bool must_build;           /* also when nothing has changed */
-    struct credential given;   /* of the request; user "": the host's kind decides */
+    bool is_guarded;         /* asked for by a client */
+    bool must_build;         /* also when nothing has changed */
+    struct credential given; /* of the request; user "": the host's kind decides */
 };
 int source_resolve_access(struct engine *e, const struct engine_caller *who, struct span named,
                           const struct source_access *access, struct span name,

@@ -52,8 +52,8 @@ struct index_job {
     struct clone_result tree; /* of a remote one */
     struct ingest_progress progress;
     struct index_changes changes;
-    struct list waiters; /* under engine->lock */
-    uint64_t told_ms;    /* when progress was last said */
+    struct list waiters;      /* under engine->lock */
+    uint64_t told_ms;         /* when progress was last said */
 };
 
 static void say(struct index_job *job, const char *stage, double progress, const char *message)
@@ -147,7 +147,8 @@ static void keep_skipped(struct index_job *job, const struct ingest *in)
     struct store_skipped *items = mem_try_array(n ? n : 1, sizeof *items);
     int r = items ? 0 : -ERR_NO_MEMORY;
     for (size_t i = 0; r == 0 && i < n; i++) {
-        struct span path = i < fetched ? span_str(job->tree.skipped[i].path) : from[i - fetched].path;
+        struct span path =
+            i < fetched ? span_str(job->tree.skipped[i].path) : from[i - fetched].path;
         const char *reason = i < fetched ? job->tree.skipped[i].reason : from[i - fetched].reason;
         items[i].path = mem_try_strndup(path.ptr, path.len);
         items[i].reason = mem_try_strndup(reason, strlen(reason));
@@ -514,7 +515,8 @@ static int remote_step(struct index_job *job, bool *ret_is_done, struct err *err
     if (*ret_is_done) {
         struct source_change change = {.error = ""};
         struct err other;
-        IGNORE(source_change(e, job->source_id, &change, NULL, &other)); /* an old complaint stays */
+        IGNORE(
+            source_change(e, job->source_id, &change, NULL, &other)); /* an old complaint stays */
         say(job, "ready", 1, "Nothing has changed where the repository comes from");
     }
     return 0;

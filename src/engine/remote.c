@@ -13,8 +13,8 @@
 
 enum { M_FETCHES, M_FAILED, M_UNCHANGED };
 static struct metric metrics[] = {
-    [M_FETCHES] =
-        METRIC_COUNTER("headwater_fetches_total", "looks at remote repositories, however they ended"),
+    [M_FETCHES] = METRIC_COUNTER("headwater_fetches_total",
+                                 "looks at remote repositories, however they ended"),
     [M_FAILED] = METRIC_COUNTER("headwater_fetches_failed_total", "of these, failed"),
     [M_UNCHANGED] = METRIC_COUNTER("headwater_fetches_unchanged_total", "of these, without news"),
 };
@@ -153,7 +153,8 @@ void remote_remove_leftovers(struct engine *e)
         if (clone_remove(e->repos_dir, d->d_name, &err) < 0)
             LOG_WARN("engine", "a left-over clone could not be removed", LOG_S("why", err.msg));
         else
-            LOG_INFO("engine", "removed a clone that no source refers to", LOG_S("clone", d->d_name));
+            LOG_INFO("engine", "removed a clone that no source refers to",
+                     LOG_S("clone", d->d_name));
     }
     for (size_t i = 0; i < count; i++)
         store_source_done(&rows[i]);

@@ -389,7 +389,8 @@ static int find_remote(struct engine *e, const struct engine_caller *who,
     size_t count = 0;
     source_name_location(n, &text);
     int r = store_source_find(e->options.store, who->tenant, buf_str(&text), ret, err);
-    if (r == -ERR_NOT_FOUND && store_source_list(e->options.store, who->tenant, &all, &count, err) == 0) {
+    if (r == -ERR_NOT_FOUND &&
+        store_source_list(e->options.store, who->tenant, &all, &count, err) == 0) {
         buf_clear(&text);
         source_name_identity(n, &text);
         for (size_t i = 0; i < count; i++) {
@@ -407,8 +408,8 @@ static int find_remote(struct engine *e, const struct engine_caller *who,
 }
 
 static int create_remote(struct engine *e, const struct engine_caller *who,
-                         const struct source_name *n, struct span name,
-                         char ret_id[STORE_ID_MAX], struct err *err)
+                         const struct source_name *n, struct span name, char ret_id[STORE_ID_MAX],
+                         struct err *err)
 {
     char base[SOURCE_NAME_MAX + 1];
     struct buf location = BUF_INIT(SOURCE_URL_MAX * 2);
@@ -416,8 +417,7 @@ static int create_remote(struct engine *e, const struct engine_caller *who,
         char **in;
         const char *const *out;
     } hosts = {.in = e->allow_hosts}, private_hosts = {.in = e->allow_private_hosts};
-    struct guard_policy policy = {hosts.out, private_hosts.out,
-                                  e->options.fetch_policy.allow_ssh};
+    struct guard_policy policy = {hosts.out, private_hosts.out, e->options.fetch_policy.allow_ssh};
     int r = who->is_trusted || n->scheme == SCHEME_FILE
                 ? 0
                 : guard_check_host(&policy, n, NULL, err); /* no row for what is refused anyway */
@@ -499,9 +499,8 @@ static int resolve_text(struct engine *e, const struct engine_caller *who, const
                         char ret_id[STORE_ID_MAX], struct index_ask *ret_ask, struct err *err)
 {
     struct store_source row = {0};
-    int r = access->branch.len
-                ? -ERR_NOT_FOUND
-                : store_source_find(e->options.store, who->tenant, text, &row, err);
+    int r = access->branch.len ? -ERR_NOT_FOUND
+                               : store_source_find(e->options.store, who->tenant, text, &row, err);
     if (r == 0) {
         take_given(access, NULL, ret_ask);
         return take_found(e, who, &row, name, ret_id, err);

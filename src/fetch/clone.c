@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #define SUFFIX "/info/refs?service=git-upload-pack"
+#define TRUST_FILE "by-owner"
 #define STRINGIFY_(x) #x
 #define STRINGIFY(x) STRINGIFY_(x)
 #define BLOB_LIMIT 2097153 /* one more than LIMIT_FILE_BYTES: what the filter leaves out */
@@ -49,7 +50,7 @@ static int check_bare_token(const struct clone *c, bool may_be_private, struct e
     struct guard_addresses where;
     if (!c->sends_credential || c->at.scheme != SCHEME_HTTP || may_be_private)
         return 0;
-    if (!c->rq->is_guarded) {
+    if (!c->is_guarded) {
         int r = guard_resolve(&c->at, false, &where, err);
         bool is_public = false;
         for (size_t i = 0; r == 0 && i < where.count; i++)
@@ -71,7 +72,7 @@ static int check_place(struct clone *c, struct err *err)
     c->pins = (struct guard_addresses){0};
     c->sends_credential = rq->credential && credential_is_set(rq->credential) &&
                           c->at.scheme <= SCHEME_HTTP && is_same_place(&c->at, rq->name);
-    if (rq->is_guarded && c->at.scheme != SCHEME_FILE) {
+    if (c->is_guarded && c->at.scheme != SCHEME_FILE) {
         int r = guard_check_host(&c->o->guard, &c->at, &may_be_private, err);
         if (r == 0)
             r = guard_resolve(&c->at, !may_be_private, &c->pins, err);
@@ -132,7 +133,7 @@ static int probe(struct clone *c, struct probe_answer *ret, struct err *err)
         .loop = c->o->loop,
         .url = buf_str(&url),
         .credential = c->sends_credential ? c->rq->credential : NULL,
-        .only_public = c->rq->is_guarded && !is_pinned_private,
+        .only_public = c->is_guarded && !is_pinned_private,
         .cancel = c->rq->cancel,
     };
     int r = probe_run(&po, ret, err);
@@ -386,6 +387,28 @@ static int open_dir(struct clone *c, struct err *err)
     return c->dir_fd < 0 ? err_errno(err, errno, "cannot open '%s'", buf_str(&c->dir)) : 0;
 }
 
+/*
+ * What the owner fetched once is the owner's choice: clients' questions refresh it as the owner would. A client cannot change where
+ * it comes from.
+ */
+static void read_trust(struct clone *c)
+{
+    struct stat st;
+    c->is_guarded =
+        c->rq->is_guarded && fstatat(c->dir_fd, TRUST_FILE, &st, AT_SYMLINK_NOFOLLOW) != 0;
+}
+
+static int note_trust(const struct clone *c, struct err *err)
+{
+    if (c->rq->is_guarded)
+        return 0;
+    int fd = openat(c->dir_fd, TRUST_FILE, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return err_errno(err, errno, "cannot write into a clone");
+    close(fd);
+    return 0;
+}
+
 /* Asking the remote needs some repository to stand in; the clone's own may not be there yet. */
 static int look_from(struct clone *c, struct err *err)
 {
@@ -433,9 +456,11 @@ int clone_update(const struct clone_options *o, const struct clone_request *rq,
     manifest_init(&new);
     *ret = (struct clone_result){0};
     clone_say(&c, -1, "Looking at %s", rq->name->host[0] ? rq->name->host : rq->name->path);
-    int r = locate(&c, err);
-    if (r == 0)
-        r = open_dir(&c, err);
+    int r = open_dir(&c, err);
+    if (r == 0) {
+        read_trust(&c);
+        r = locate(&c, err);
+    }
     if (r == 0)
         r = look_from(&c, err);
     if (r == 0)
@@ -445,6 +470,8 @@ int clone_update(const struct clone_options *o, const struct clone_request *rq,
         if (!ret->is_unchanged)
             r = renew(&c, &old, &new, err);
     }
+    if (r == 0)
+        r = note_trust(&c, err);
     if (r == 0) {
         give(&c, ret->is_unchanged ? &old : &new, ret);
         if (!ret->tree)

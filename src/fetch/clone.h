@@ -7,6 +7,7 @@
  *
  *   DIR/<identity>/git/        the bare repository: objects, one ref
  *   DIR/<identity>/tree/       its files
+ *   DIR/<identity>/by-owner    there when the owner, not a client, had it fetched: then its host is not guarded
  *   DIR/<identity>/manifest    which commit they are of, and what was left out; written last, so a half state is seen and mended
  *
  * A failed look or fetch leaves the tree as it was. Blocks: a worker of the SLOW lane; one call a folder at a time.
@@ -44,8 +45,8 @@ struct clone_skipped {
 
 struct clone_result {
     char revision[65];
-    bool is_unchanged; /* the tree was of this commit before */
-    char *tree;        /* owned; absolute path */
+    bool is_unchanged;             /* the tree was of this commit before */
+    char *tree;                    /* owned; absolute path */
     struct clone_skipped *skipped; /* owned; sorted by git's order */
     size_t skipped_count;
 };

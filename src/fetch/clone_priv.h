@@ -8,11 +8,12 @@
 struct clone {
     const struct clone_options *o;
     const struct clone_request *rq;
-    int dir_fd;                /* DIR/<identity> */
-    struct buf dir;            /* its path */
-    struct buf git_dir;        /* the bare repository that git works on now */
-    struct source_name at;     /* where the repository really is, after redirects */
-    bool sends_credential;     /* `at` is where the credential is for */
+    bool is_guarded;             /* for a client, and not the owner's own choice of a repository */
+    int dir_fd;                  /* DIR/<identity> */
+    struct buf dir;              /* its path */
+    struct buf git_dir;          /* the bare repository that git works on now */
+    struct source_name at;       /* where the repository really is, after redirects */
+    bool sends_credential;       /* `at` is where the credential is for */
     struct guard_addresses pins; /* git connects to these only; none = as it likes */
     char remote_ref[SOURCE_BRANCH_MAX + 16]; /* full name of the branch or tag */
     char remote_id[65];                      /* what the remote says it is */
@@ -21,7 +22,7 @@ struct clone {
 /* git.c */
 struct git_call {
     const char *const *args; /* behind "git -c …"; NULL-terminated */
-    bool is_remote;          /* talks to the remote: its transport, credential and pins are set up */
+    bool is_remote; /* talks to the remote: its transport, credential and pins are set up */
     struct span input;
     uint64_t timeout_ms;
     const char *doing; /* "fetch", "list": for messages */

@@ -65,8 +65,7 @@ static const char *owners_token(const struct source_name *n,
         const char *host = t[i].host_variable ? env(ctx, t[i].host_variable) : NULL;
         if (!token || !token[0])
             continue;
-        if (host && host[0] ? is_host(n, host)
-                            : n->scheme == SCHEME_HTTPS && is_host(n, t[i].host))
+        if (host && host[0] ? is_host(n, host) : n->scheme == SCHEME_HTTPS && is_host(n, t[i].host))
             return token;
     }
     return NULL;

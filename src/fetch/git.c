@@ -46,8 +46,8 @@ void clone_say(const struct clone *c, double fraction, const char *fmt, ...)
 /* ---- configuration ---- */
 
 /*
- * Checks of objects that only matter to who checks out are left to tree.c, which leaves out the one bad path instead of refusing the
- * whole; those on old commits' dates and names matter to nobody here.
+ * fsckObjects is off: with a filter git knows no exceptions from it, so that one odd path or an old commit's sloppy date would refuse the
+ * whole repository. What it guards, check-outs, never happens here; tree.c looks at each path, and git checks each object's hash in any case.
  */
 static const char config[] =
     "[core]\n\trepositoryformatversion = 0\n\tbare = true\n\tfilemode = false\n"
@@ -56,20 +56,8 @@ static const char config[] =
     "[gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n"
     "[protocol]\n\tallow = never\n"
     "[http]\n\tfollowRedirects = false\n\tlowSpeedLimit = 1\n\tlowSpeedTime = 60\n"
-    "[transfer]\n\tfsckObjects = true\n\tcredentialsInUrl = die\n"
+    "[transfer]\n\tfsckObjects = false\n\tcredentialsInUrl = die\n"
     "[fetch]\n\tunpackLimit = 1\n\trecurseSubmodules = false\n\twriteCommitGraph = false\n"
-    "[fetch \"fsck\"]\n\thasDot = ignore\n\thasDotdot = ignore\n\thasDotgit = ignore\n"
-    "\temptyName = ignore\n\tfullPathname = ignore\n\tnullSha1 = ignore\n"
-    "\tzeroPaddedFilemode = ignore\n\tbadFilemode = ignore\n\ttreeNotSorted = ignore\n"
-    "\tduplicateEntries = ignore\n\tbadTimezone = ignore\n\tbadDate = ignore\n"
-    "\tbadDateOverflow = ignore\n\tzeroPaddedDate = ignore\n\tmissingSpaceBeforeDate = ignore\n"
-    "\tmissingEmail = ignore\n\tmissingNameBeforeEmail = ignore\n\tbadEmail = ignore\n"
-    "\tbadName = ignore\n\tmissingSpaceBeforeEmail = ignore\n\tmultipleAuthors = ignore\n"
-    "\tgitmodulesMissing = ignore\n\tgitmodulesBlob = ignore\n\tgitmodulesLarge = ignore\n"
-    "\tgitmodulesName = ignore\n\tgitmodulesSymlink = ignore\n\tgitmodulesUrl = ignore\n"
-    "\tgitmodulesPath = ignore\n\tgitmodulesUpdate = ignore\n\tgitmodulesParse = ignore\n"
-    "\tgitattributesMissing = ignore\n\tgitattributesBlob = ignore\n"
-    "\tgitattributesLarge = ignore\n\tgitattributesLineLength = ignore\n"
     "[submodule]\n\trecurse = false\n"
     "[filter \"lfs\"]\n\tclean =\n\tsmudge =\n\tprocess =\n\trequired = false\n"
     "[credential]\n\thelper =\n";
@@ -96,8 +84,8 @@ int git_configure(struct clone *c, struct err *err)
 
 int git_init(struct clone *c, struct err *err)
 {
-    static const char *const dirs[] = {"", "/objects", "/objects/pack", "/objects/info", "/refs",
-                                       "/refs/headwater"};
+    static const char *const dirs[] = {"",      "/objects",       "/objects/pack", "/objects/info",
+                                       "/refs", "/refs/headwater"};
     char path[PATH_MAX];
     for (size_t i = 0; i < ARRAY_LEN(dirs); i++) {
         int len = snprintf(path, sizeof path, "%s%s", buf_str(&c->git_dir), dirs[i]);
@@ -191,7 +179,7 @@ static void fill_env(struct run *r)
     if (!r->call->is_remote)
         return;
     pass_env(r, certificates);
-    if (!r->c->rq->is_guarded) /* a proxy would connect to what we have not checked */
+    if (!r->c->is_guarded) /* a proxy would connect to what we have not checked */
         pass_env(r, proxies);
     if (r->c->at.scheme == SCHEME_SSH)
         put_ssh(r);
@@ -224,13 +212,15 @@ static void fill_args(struct run *r)
     if (r->call->is_remote) {
         put_setting(r, allow[c->at.scheme]);
         if (r->secret_fd >= 0)
-            put_setting(r, "credential.helper=!f(){ test \"$1\" = get && cat /proc/self/fd/3; }; f");
-        if (c->rq->is_guarded)
+            put_setting(r,
+                        "credential.helper=!f(){ test \"$1\" = get && cat /proc/self/fd/3; }; f");
+        if (c->is_guarded)
             put_setting(r, "http.proxy=");
         if (c->pins.count && c->at.scheme != SCHEME_SSH) {
             bool is_v6_name = strchr(c->at.host, ':');
             unsigned port = c->at.port ? c->at.port : scheme_port(c->at.scheme);
-            buf_printf(&r->pins, is_v6_name ? "http.curloptResolve=[%s]:%u:" : "http.curloptResolve=%s:%u:",
+            buf_printf(&r->pins,
+                       is_v6_name ? "http.curloptResolve=[%s]:%u:" : "http.curloptResolve=%s:%u:",
                        c->at.host, port);
             for (size_t i = 0; i < c->pins.count; i++)
                 buf_printf(&r->pins, strchr(c->pins.ip[i], ':') ? "%s[%s]" : "%s%s", i ? "," : "",
@@ -282,17 +272,21 @@ static bool take_progress(struct run *r, struct span line)
         struct span rest = span_trim(span_skip(line, steps[i].prefix.len));
         ptrdiff_t percent = span_find_char(rest, '%'), comma = span_find_char(rest, ',');
         uint64_t n = 0;
-        if (percent > 0 && parse_u64(span_trim(span_first(rest, (size_t)percent)), &n) && n <= 100) {
-            struct span size = comma > 0 ? span_trim(span_skip(rest, (size_t)comma + 1)) : SPAN_NULL;
+        if (percent > 0 && parse_u64(span_trim(span_first(rest, (size_t)percent)), &n) &&
+            n <= 100) {
+            struct span size =
+                comma > 0 ? span_trim(span_skip(rest, (size_t)comma + 1)) : SPAN_NULL;
             ptrdiff_t bar = span_find_char(size, '|');
             size = span_first(size, bar > 0 ? (size_t)bar : size.len);
             clone_say(r->c, (double)n / 100, "%s: %u%%%s" SPAN_FMT, steps[i].says, (unsigned)n,
-                      i == 0 && size.len ? ", " : "", SPAN_ARG(i == 0 ? span_trim(size) : SPAN_NULL));
+                      i == 0 && size.len ? ", " : "",
+                      SPAN_ARG(i == 0 ? span_trim(size) : SPAN_NULL));
         }
         return true;
     }
-    static const struct span quiet[] = {SPAN_INIT("remote: Counting"), SPAN_INIT("remote: Compressing"),
-                                        SPAN_INIT("remote: Enumerating"), SPAN_INIT("remote: Total")};
+    static const struct span quiet[] = {
+        SPAN_INIT("remote: Counting"), SPAN_INIT("remote: Compressing"),
+        SPAN_INIT("remote: Enumerating"), SPAN_INIT("remote: Total")};
     for (size_t i = 0; i < ARRAY_LEN(quiet); i++)
         if (span_starts(line, quiet[i]))
             return true;
@@ -426,8 +420,8 @@ int git_say_status(const struct clone *c, int status, struct err *err)
     } else {
         r = err_set(err, ERR_UPSTREAM, "'%s' is no git repository: the host answered %d",
                     title(c, &b), status);
-        err_hint(err, status >= 500 ? "the host has trouble; try again later"
-                                    : "check the address");
+        err_hint(err,
+                 status >= 500 ? "the host has trouble; try again later" : "check the address");
     }
     buf_done(&b);
     return r;
@@ -499,7 +493,8 @@ static int explain(const struct run *r, int status, struct err *err)
     static const struct span shut[] = {SPAN_INIT("could not read Username"),
                                        SPAN_INIT("could not read Password"),
                                        SPAN_INIT("Authentication failed"),
-                                       SPAN_INIT("error: 403"), SPAN_INIT("error: 404"),
+                                       SPAN_INIT("error: 403"),
+                                       SPAN_INIT("error: 404"),
                                        SPAN_INIT("not found")};
     static const int answers[] = {401, 401, 401, 403, 404, 404};
     for (size_t i = 0; r->call->is_remote && c->at.scheme <= SCHEME_HTTP && i < ARRAY_LEN(shut);
@@ -520,11 +515,11 @@ static int explain(const struct run *r, int status, struct err *err)
         return -(int)s->code;
     }
     struct span line = best_line(buf_span(&r->masked));
-    int result = status > 128
-                     ? err_set(err, ERR_UPSTREAM, "git was ended by signal %d while it should %s '%s'",
-                               status - 128, r->call->doing, url)
-                     : err_set(err, ERR_UPSTREAM, "git could not %s '%s': " SPAN_FMT,
-                               r->call->doing, url, SPAN_ARG(line));
+    int result = status > 128 ? err_set(err, ERR_UPSTREAM,
+                                        "git was ended by signal %d while it should %s '%s'",
+                                        status - 128, r->call->doing, url)
+                              : err_set(err, ERR_UPSTREAM, "git could not %s '%s': " SPAN_FMT,
+                                        r->call->doing, url, SPAN_ARG(line));
     buf_done(&b);
     return result;
 }

@@ -66,8 +66,7 @@ static bool host_matches(struct span pattern, struct span host)
         return true;
     if (span_starts(pattern, SPAN_LIT("*.")))
         return host.len > pattern.len - 1 &&
-               span_eq_nocase(span_skip(host, host.len - (pattern.len - 1)),
-                              span_skip(pattern, 1));
+               span_eq_nocase(span_skip(host, host.len - (pattern.len - 1)), span_skip(pattern, 1));
     return span_eq_nocase(pattern, host);
 }
 
@@ -75,8 +74,8 @@ static bool host_matches(struct span pattern, struct span host)
 static void split_pattern(struct span text, struct span *ret_host, struct span *ret_port)
 {
     ptrdiff_t colon = span_rfind_char(text, ':'), bracket = span_rfind_char(text, ']');
-    bool has_port = colon >= 0 && (bracket >= 0 ? colon > bracket
-                                                : span_find_char(text, ':') == colon);
+    bool has_port =
+        colon >= 0 && (bracket >= 0 ? colon > bracket : span_find_char(text, ':') == colon);
     *ret_port = has_port ? span_skip(text, (size_t)colon + 1) : SPAN_NULL;
     *ret_host = has_port ? span_first(text, (size_t)colon) : text;
     if (ret_host->len > 2 && ret_host->ptr[0] == '[')

@@ -17,7 +17,7 @@
 
 /* Reasons are static text: what is read back is looked up here. */
 static const char *const reasons[] = {
-    CLONE_SKIP_SYMLINK, CLONE_SKIP_SUBMODULE, CLONE_SKIP_LFS,   CLONE_SKIP_LARGE,
+    CLONE_SKIP_SYMLINK, CLONE_SKIP_SUBMODULE, CLONE_SKIP_LFS,    CLONE_SKIP_LARGE,
     CLONE_SKIP_PATH,    CLONE_SKIP_CLASH,     CLONE_SKIP_BROKEN, CLONE_SKIP_WRITE,
 };
 
@@ -85,10 +85,8 @@ static int take_record(struct manifest *m, struct span record)
 {
     if (span_starts(record, SPAN_LIT("! "))) {
         ptrdiff_t tab = span_find_char(record, '\t');
-        const char *reason =
-            tab > 2 ? reason_of(span_of(record.ptr + 2, (size_t)tab - 2)) : NULL;
-        return reason ? manifest_skip(m, span_skip(record, (size_t)tab + 1), reason)
-                      : -ERR_CORRUPT;
+        const char *reason = tab > 2 ? reason_of(span_of(record.ptr + 2, (size_t)tab - 2)) : NULL;
+        return reason ? manifest_skip(m, span_skip(record, (size_t)tab + 1), reason) : -ERR_CORRUPT;
     }
     ptrdiff_t space = span_find_char(record, ' ');
     char id[ID_MAX + 1];
@@ -176,7 +174,8 @@ int manifest_write(int dir_fd, const struct manifest *m, struct err *err)
     for (size_t i = 0; i < m->skipped_count; i++)
         buf_printf(&b, "! %s\t%s%c", m->skipped[i].reason, m->skipped[i].path, 0);
     int why = buf_failed(&b) ? ENOMEM : 0;
-    int fd = why ? -1 : openat(dir_fd, "manifest.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    int fd =
+        why ? -1 : openat(dir_fd, "manifest.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (!why)
         why = fd < 0 ? errno : write_all(fd, buf_span(&b));
     if (fd >= 0 && close(fd) < 0 && !why)

@@ -20,8 +20,9 @@ struct probe_options {
 };
 struct probe_answer {
     int status;
-    bool is_git;                       /* the body is what a git server sends */
-    char location[PROBE_LOCATION_MAX]; /* of a redirect, as it came; "" when there is none or it is too long */
+    bool is_git; /* the body is what a git server sends */
+    char location
+        [PROBE_LOCATION_MAX]; /* of a redirect, as it came; "" when there is none or it is too long */
 };
 /* 0 whatever the status; the codes of http_client.h, -ERR_CANCELLED. */
 int probe_run(const struct probe_options *o, struct probe_answer *ret, struct err *err) MUST_CHECK;

@@ -70,8 +70,8 @@ static int hex(char c)
                                                 : -1;
 }
 
-/* %XX decoded; a '%' that is none stays. False when it does not fit. */
-static bool decode(struct span from, char *ret, size_t size)
+/* %XX decoded; a '%' that is none stays. False when it does not fit, or for a slash where none may come from decoding. */
+static bool decode(struct span from, bool may_be_slash, char *ret, size_t size)
 {
     size_t n = 0;
     for (size_t i = 0; i < from.len; i++) {
@@ -80,7 +80,7 @@ static bool decode(struct span from, char *ret, size_t size)
             hex(from.ptr[i + 2]) >= 0) {
             c = (char)(hex(from.ptr[i + 1]) * 16 + hex(from.ptr[i + 2]));
             i += 2;
-            if (c == '/')
+            if (c == '/' && !may_be_slash)
                 return false; /* one piece would become two */
         }
         if (n + 1 >= size || !c)
@@ -185,9 +185,9 @@ static bool read_userinfo(struct source_name *n, struct span info)
     if (n->scheme == SCHEME_FILE)
         return false;
     if (colon < 0) /* https://TOKEN@host */
-        return decode(user, n->secret, sizeof n->secret) && is_secret_text(n->secret);
-    return decode(user, n->user, sizeof n->user) && is_secret_text(n->user) &&
-           decode(span_skip(info, (size_t)colon + 1), n->secret, sizeof n->secret) &&
+        return decode(user, true, n->secret, sizeof n->secret) && is_secret_text(n->secret);
+    return decode(user, true, n->user, sizeof n->user) && is_secret_text(n->user) &&
+           decode(span_skip(info, (size_t)colon + 1), true, n->secret, sizeof n->secret) &&
            is_secret_text(n->secret);
 }
 
@@ -268,7 +268,7 @@ static int read_file_url(struct source_name *n, struct span whole, struct span r
         return bad(whole, ERR_INVALID, err, "a file URL is file:///PATH");
     struct span path = strip_slashes(rest);
     n->path[0] = '/';
-    if (!decode(path, n->path + 1, sizeof n->path - 1))
+    if (!decode(path, false, n->path + 1, sizeof n->path - 1))
         return bad(whole, ERR_INVALID, err, "its path is not one of a repository");
     return finish(n, whole, SPAN_NULL, &tail, err);
 }
@@ -293,7 +293,7 @@ static int read_url(struct source_name *n, struct span whole, struct span rest, 
         return bad(whole, ERR_INVALID, err, "its host or port is not one");
     rest =
         strip_slashes(cut_tail(n, slash < 0 ? SPAN_NULL : span_skip(rest, (size_t)slash), &tail));
-    if (!decode(rest, n->path, sizeof n->path))
+    if (!decode(rest, false, n->path, sizeof n->path))
         return bad(whole, ERR_INVALID, err, "its path is not one of a repository");
     return finish(n, whole, type, &tail, err);
 }

@@ -319,7 +319,8 @@ static int measure(struct tree *t, struct err *err)
 
 static bool is_lfs_pointer(struct span text)
 {
-    return text.len < 1024 && span_starts(text, SPAN_LIT("version https://git-lfs.github.com/spec/"));
+    return text.len < 1024 &&
+           span_starts(text, SPAN_LIT("version https://git-lfs.github.com/spec/"));
 }
 
 static int write_bytes(int fd, struct span s)

@@ -8,7 +8,11 @@
 #include "base/metric.h"
 #include "base/proc.h"
 
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 static void span_next_yields_empty_pieces(void **state)
 {
@@ -226,6 +230,80 @@ static void metrics_of_one_name_are_printed_together(void **state)
     buf_done(&out);
 }
 
+struct watched {
+    struct buf out, complaints;
+    int ticks, max_ticks, fd;
+};
+
+static int count_ticks(void *ctx, struct err *err)
+{
+    struct watched *w = ctx;
+    return ++w->ticks >= w->max_ticks ? err_set(err, ERR_LIMIT, "enough") : 0;
+}
+
+static int take_piece(void *ctx, struct span piece, struct err *err)
+{
+    struct watched *w = ctx;
+    (void)err;
+    buf_put_span(&w->out, piece);
+    return 0;
+}
+
+static void take_complaint(void *ctx, struct span piece)
+{
+    struct watched *w = ctx;
+    buf_put_span(&w->complaints, piece);
+}
+
+static int watch(const char *script, struct watched *w, struct err *err)
+{
+    const char *argv[] = {"sh", "-c", script, NULL}, *env[] = {"ONLY=this", NULL};
+    int status;
+    struct proc_options o = {
+        .argv = argv,
+        .env = env,
+        .is_env_whole = true,
+        .inherit_fd = w->fd,
+        .ctx = w,
+        .on_out = take_piece,
+        .on_err = take_complaint,
+        .tick = count_ticks,
+    };
+    return proc_run(&o, NULL, NULL, &status, err);
+}
+
+static void proc_hands_over_what_it_is_told_to_and_nothing_else(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    int first = memfd_create("", MFD_CLOEXEC), fd = fcntl(first, F_DUPFD_CLOEXEC, 90);
+    assert_true(fd >= 90 && fd < 100);
+    close(first);
+    assert_int_equal(write(fd, "secret", 6), 6);
+    struct watched w = {BUF_INIT(4096), BUF_INIT(4096), 0, 1000, fd};
+    assert_int_equal(setenv("NOT_FOR_CHILDREN", "x", 1), 0);
+    assert_int_equal(watch("cat /proc/self/fd/3; echo $ONLY$NOT_FOR_CHILDREN; echo oh >&2; ls "
+                           "/proc/self/fd/9? || true",
+                           &w, &err),
+                     0);
+    assert_string_equal(buf_str(&w.out), "secretthis\n"); /* and not the descriptor's own number */
+    assert_true(span_starts(buf_span(&w.complaints), SPAN_LIT("oh\n")));
+    close(fd);
+    buf_done(&w.out);
+    buf_done(&w.complaints);
+}
+
+static void proc_ends_a_child_when_its_watcher_says_so(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct watched w = {BUF_INIT(4096), BUF_INIT(4096), 0, 3, 0};
+    assert_int_equal(watch("exec sleep 100", &w, &err), -ERR_LIMIT);
+    assert_string_equal(err.msg, "enough");
+    buf_done(&w.out);
+    buf_done(&w.complaints);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -241,6 +319,8 @@ int main(void)
         cmocka_unit_test(proc_feeds_and_reads_a_child),
         cmocka_unit_test(proc_names_what_went_wrong),
         cmocka_unit_test(metrics_of_one_name_are_printed_together),
+        cmocka_unit_test(proc_hands_over_what_it_is_told_to_and_nothing_else),
+        cmocka_unit_test(proc_ends_a_child_when_its_watcher_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
