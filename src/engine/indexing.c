@@ -42,10 +42,10 @@ struct index_job {
     char source_id[STORE_ID_MAX];
     char tenant[STORE_ID_MAX];
     char *location;
-    char lost_why[200];                /* why the index that was there cannot be used, or "" */
-    bool has_begun;                    /* under engine->lock */
-    bool is_rebuild;                   /* nothing of the old index is to be used */
-    bool is_first;                     /* there was nothing that could be */
+    char lost_why[200]; /* why the index that was there cannot be used, or "" */
+    bool has_begun;     /* under engine->lock */
+    bool is_rebuild;    /* nothing of the old index is to be used */
+    bool is_first;      /* there was nothing that could be */
     char fingerprint[17], revision[65];
     bool is_remote;           /* location is a URL until remote_step has made it a folder */
     struct index_ask ask;     /* wiped with the job */
@@ -405,9 +405,10 @@ static void say_begin(struct index_job *job)
         snprintf(text, sizeof text, "The stored index cannot be used and is built again: %s",
                  job->lost_why);
     else if (stats.damage[0])
-        snprintf(text, sizeof text,
-                 "A damaged part of the stored index was set aside; its files are indexed again: %s",
-                 stats.damage);
+        snprintf(
+            text, sizeof text,
+            "A damaged part of the stored index was set aside; its files are indexed again: %s",
+            stats.damage);
     else
         snprintf(text, sizeof text, "Looking at the files");
     index_unref(ix);
@@ -450,7 +451,9 @@ static void describe(const struct index_job *job, char *ret, size_t size)
         if (parts[i].n || (i == ARRAY_LEN(parts) - 1 && !used))
             used += (size_t)snprintf(ret + used, size - used, "%s%s%s %s", used ? ", " : "",
                                      with_commas(parts[i].n, number),
-                                     used ? "" : parts[i].n == 1 ? " file" : " files",
+                                     used              ? ""
+                                     : parts[i].n == 1 ? " file"
+                                                       : " files",
                                      parts[i].what);
 }
 
@@ -732,13 +735,14 @@ int engine_index(struct engine *e, const struct engine_caller *who,
         return r;
     ask.must_build = request->force;
     source_address(e, id, location, sizeof location, &type);
-    if (request->force) {
-        lock_enter(&e->lock);
-        struct live_source *s = source_live(e, id);
-        if (s && !s->job)
-            s->wants_rebuild = true;
-        lock_leave(&e->lock);
-    } else if (strcmp(type, "local") == 0) {
+    lock_enter(&e->lock);
+    struct live_source *s = source_live(e, id);
+    if (s)
+        s->checked_ms = 0; /* who asks for it has the files looked at now */
+    if (s && !s->job)
+        s->wants_rebuild = request->force;
+    lock_leave(&e->lock);
+    if (!request->force && strcmp(type, "local") == 0) {
         struct index *ix = source_fresh_index(e, id, NULL);
         bool has_failures = ix && index_retry_count(ix) > 0; /* files that are tried again */
         index_unref(ix);

@@ -53,8 +53,8 @@ static bool is_left_over(const struct sweep *s, const char *file)
                       name.ptr[name.len - tail] == '-';
     if (!is_manifest && !is_segment)
         return false;
-    return is_partial || (s->has_rows && !is_in_rows(s, file) &&
-                          (is_manifest || !is_in_manifest(s, name)));
+    return is_partial ||
+           (s->has_rows && !is_in_rows(s, file) && (is_manifest || !is_in_manifest(s, name)));
 }
 
 static size_t sweep(const struct sweep *s, DIR *dir, bool manifests)

@@ -21,8 +21,8 @@
 enum { M_MERGES, M_MERGES_FAILED };
 static struct metric metrics[] = {
     [M_MERGES] = METRIC_COUNTER("headwater_index_merges_total", "merges of index segments ended"),
-    [M_MERGES_FAILED] =
-        METRIC_COUNTER("headwater_index_merges_failed_total", "merges of index segments that failed"),
+    [M_MERGES_FAILED] = METRIC_COUNTER("headwater_index_merges_failed_total",
+                                       "merges of index segments that failed"),
 };
 
 int index_manifest_path(const struct engine *e, const char *id, char ret[PATH_MAX], struct err *err)

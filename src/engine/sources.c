@@ -655,8 +655,7 @@ static void open_stored_index(struct engine *e, const char *id, const char *path
     struct live_source *s = source_live(e, id);
     if (s && !s->index && r == 0)
         s->index = take_ptr(ix);
-    if (s && !s->index &&
-        (r == -ERR_CORRUPT || r == -ERR_NOT_FOUND || r == -ERR_UNSUPPORTED)) {
+    if (s && !s->index && (r == -ERR_CORRUPT || r == -ERR_NOT_FOUND || r == -ERR_UNSUPPORTED)) {
         s->is_index_lost = true; /* not looked at again; the job that builds the next one says so */
         snprintf(s->lost_why, sizeof s->lost_why, "%s", err.msg);
     }

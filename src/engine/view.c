@@ -39,8 +39,9 @@ static int index_for_search(struct engine *e, const struct engine_caller *who, c
         struct index_stats stats;
         index_stats(*ret, &stats);
         if (!note[0] && !stats.fingerprint[0])
-            snprintf(note, 640, "Some files of this source are not indexed yet; these are from "
-                                "those that are.");
+            snprintf(note, 640,
+                     "Some files of this source are not indexed yet; these are from "
+                     "those that are.");
         return 0;
     }
     *err = wait->why;

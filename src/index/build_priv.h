@@ -139,5 +139,5 @@ int merge_runs(const struct runs *runs, struct terms *out, struct err *err) MUST
 
 /* ---- manifest.c ---- */
 
-struct span index_dir_of(const char *path);            /* with its '/', or empty */
+struct span index_dir_of(const char *path);           /* with its '/', or empty */
 struct span index_stem_of(const char *manifest_path); /* its name without the ending */

@@ -361,14 +361,14 @@ int builder_copy(struct index_builder *b, const struct index *from, uint32_t fil
     section_put(&b->sections[SEG_TEXT], v.text.ptr, v.text.len);
     for (uint32_t i = 0; rc == 0 && i < v.chunk_count; i++) {
         const struct seg_chunk *c = &g->chunks[g->files[at.file].first_chunk + i];
-        struct index_chunk_in chunk = {.start_line = c->start_line,
-                                       .end_line = c->end_line,
-                                       .start = c->text_start,
-                                       .len = c->text_len,
-                                       .symbol = span_of(g->strings + c->symbol_offset, c->symbol_len),
-                                       .symbol_kind =
-                                           span_of(g->strings + c->kind_offset, c->kind_len),
-                                       .kind = c->kind};
+        struct index_chunk_in chunk = {
+            .start_line = c->start_line,
+            .end_line = c->end_line,
+            .start = c->text_start,
+            .len = c->text_len,
+            .symbol = span_of(g->strings + c->symbol_offset, c->symbol_len),
+            .symbol_kind = span_of(g->strings + c->kind_offset, c->kind_len),
+            .kind = c->kind};
         rc = put_chunk(b, &chunk, c->terms_count);
     }
     uint64_t terms = b->chunk_terms_total - before;

@@ -16,14 +16,14 @@
 /* What becomes of a segment. */
 struct source {
     bool is_chosen;
-    uint32_t *to_new; /* owned; of each of its files; UINT32_MAX: not in it */
-    uint32_t term;    /* next */
+    uint32_t *to_new;            /* owned; of each of its files; UINT32_MAX: not in it */
+    uint32_t term;               /* next */
     uint32_t entry, entries_end; /* of the term being merged */
 };
 
 struct index_merge {
-    char *manifest;     /* owned */
-    struct index *from; /* ref */
+    char *manifest;         /* owned */
+    struct index *from;     /* ref */
     struct source *sources; /* owned; of each part of from */
     unsigned chosen;
     char name[SEG_FILE_NAME_BYTES];
@@ -65,8 +65,8 @@ static bool is_mostly_dead(const struct part *p)
 static unsigned choose(const struct index *ix, bool *ret_is_chosen)
 {
     struct sized order[LIMIT_INDEX_SEGMENTS_COUNT];
-    unsigned n = ix->parts_count < LIMIT_INDEX_SEGMENTS_COUNT ? ix->parts_count
-                                                              : LIMIT_INDEX_SEGMENTS_COUNT;
+    unsigned n =
+        ix->parts_count < LIMIT_INDEX_SEGMENTS_COUNT ? ix->parts_count : LIMIT_INDEX_SEGMENTS_COUNT;
     unsigned chosen = 0, left = n;
     uint64_t sum = 0;
     for (unsigned i = 0; i < n; i++) {

@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-#define SEARCH_MAX 1000u /* hits */
+#define SEARCH_MAX 4096u /* hits */
 
 struct hit_heap {
     struct index_hit *items; /* the caller's, k of them */

@@ -43,7 +43,7 @@ struct index_file_in {
     struct span path, language, text;
     uint64_t size;
     int64_t mtime_ns;
-    uint64_t stamp; /* changes when the file on disk does; 0 = unknown */
+    uint64_t stamp;                 /* changes when the file on disk does; 0 = unknown */
     uint8_t hash[INDEX_HASH_BYTES]; /* all 0 = unknown */
     bool is_test;
     const struct index_chunk_in *chunks;
@@ -75,7 +75,7 @@ void index_unref(struct index *ix);
 struct index_stats {
     uint32_t files, chunks;
     uint64_t text_bytes;
-    uint64_t terms; /* different ones of the largest segment */
+    uint64_t terms;          /* different ones of the largest segment */
     const char *revision;    /* owned by the index, as the next two */
     const char *fingerprint; /* "" when files are missing: indexing has not ended, or damage */
     const char *damage;      /* what was left out at open and why, or "" */
@@ -113,7 +113,7 @@ struct index_hit {
     float score;
 };
 /*
- * Best k chunks (k <= 1000) for the text, by descending score, ties by ascending chunk id:
+ * Best k chunks (k <= 4096) for the text, by descending score, ties by ascending chunk id:
  * deterministic. A k above is cut; at most LIMIT_QUERY_TERMS_COUNT different terms are looked at.
  * Returns how many, or -ERR_NO_MEMORY. A query without any known term has no hits.
  */

@@ -226,10 +226,10 @@ static int open_part(struct opening *o, const struct man_part *from, const uint3
                        .touch_count = from->touch_count};
     memcpy(p->name, from->name, sizeof p->name);
     rc = seg_open(path, &p->seg, &why);
-    if (rc == 0 && (p->seg->map_len != from->file_bytes ||
-                    p->seg->header->crc != from->segment_crc ||
-                    p->seg->files_count != from->files_count ||
-                    p->seg->header->analyzer != o->m->head->analyzer))
+    if (rc == 0 &&
+        (p->seg->map_len != from->file_bytes || p->seg->header->crc != from->segment_crc ||
+         p->seg->files_count != from->files_count ||
+         p->seg->header->analyzer != o->m->head->analyzer))
         rc = corrupt(&why, path, "it is not the file that the manifest names");
     if (rc == 0) {
         o->count++;

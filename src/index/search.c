@@ -188,10 +188,11 @@ static void query_done(struct query *q)
 /* The distinct known terms in order of appearance, with their weights. */
 static int query_init(struct query *q, const struct index *ix, struct span text)
 {
-    *q = (struct query){.ix = ix,
-                        .terms = mem_try_array(LIMIT_QUERY_TERMS_COUNT, sizeof *q->terms),
-                        .parts = mem_try_array((size_t)LIMIT_QUERY_TERMS_COUNT * ix->parts_count + 1,
-                                               sizeof *q->parts)};
+    *q =
+        (struct query){.ix = ix,
+                       .terms = mem_try_array(LIMIT_QUERY_TERMS_COUNT, sizeof *q->terms),
+                       .parts = mem_try_array((size_t)LIMIT_QUERY_TERMS_COUNT * ix->parts_count + 1,
+                                              sizeof *q->parts)};
     if (!q->terms || !q->parts)
         return -ERR_NO_MEMORY;
     analyze(ix->analyzer, span_first(text, LIMIT_QUERY_BYTES), take_query_term, q);
@@ -212,8 +213,7 @@ static void add_file_scores(struct search *s, const struct query_term *t, unsign
     const struct part *p = &ix->parts[part];
     const struct seg_entry *e = &p->seg->entries[t->parts[part].first],
                            *end = e + t->parts[part].count;
-    float per_bound =
-        t->chunk_weight * ((BM25_K1 + 1.0f) / 255.0f) * BOUND_SLACK * p->bound_ratio;
+    float per_bound = t->chunk_weight * ((BM25_K1 + 1.0f) / 255.0f) * BOUND_SLACK * p->bound_ratio;
     for (; e < end; e++) {
         uint32_t id = part_id(p, e->file);
         float own = t->file_weight * seg_tf_part((float)e->file_tf, ix->file_norms[id]);
@@ -396,8 +396,7 @@ int index_explain(const struct index *ix, struct span query, uint32_t chunk,
     uint32_t file = view.file, in_file = chunk - index_first_chunk(ix, file);
     struct file_ref at = index_locate(ix, file);
     const struct segment *g = ix->parts[at.part].seg;
-    float *scores =
-        rc == 0 ? mem_try_array(g->files[at.file].chunk_count, sizeof *scores) : NULL;
+    float *scores = rc == 0 ? mem_try_array(g->files[at.file].chunk_count, sizeof *scores) : NULL;
     unsigned n = 0;
     if (!scores)
         rc = -ERR_NO_MEMORY;

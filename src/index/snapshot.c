@@ -198,9 +198,8 @@ static int join_parts(struct index *ix, uint64_t *ret_terms, struct err *err)
     ix->refs_of = mem_try_array(files + 1, sizeof *ix->refs_of);
     ix->first_chunks = mem_try_array(files + 1, sizeof *ix->first_chunks);
     struct part_cursor *cursors = mem_try_array(ix->parts_count + 1, sizeof *cursors);
-    int rc = ix->refs_of && ix->first_chunks && cursors
-                 ? number_files(ix, cursors, ret_terms, err)
-                 : no_memory(err);
+    int rc = ix->refs_of && ix->first_chunks && cursors ? number_files(ix, cursors, ret_terms, err)
+                                                        : no_memory(err);
     mem_free(cursors);
     return rc;
 }

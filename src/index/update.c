@@ -20,13 +20,13 @@ struct index_update {
     enum analyzer analyzer;
     size_t memory_bytes;
     uint64_t checkpoint_bytes;
-    struct index *old;     /* ref, or NULL; the state below is by its ids */
-    bool replaces_all;     /* there was one that cannot be used: nothing of it is carried over */
-    uint8_t *state;        /* owned; enum file_state of each file of old */
-    struct pool touches;   /* struct seg_touch, `file` being old's id */
-    struct known *known;   /* owned; by hash; made when first asked for */
+    struct index *old;   /* ref, or NULL; the state below is by its ids */
+    bool replaces_all;   /* there was one that cannot be used: nothing of it is carried over */
+    uint8_t *state;      /* owned; enum file_state of each file of old */
+    struct pool touches; /* struct seg_touch, `file` being old's id */
+    struct known *known; /* owned; by hash; made when first asked for */
     uint32_t known_count;
-    uint32_t next;         /* files are asked for by path: the likely next one */
+    uint32_t next;                      /* files are asked for by path: the likely next one */
     struct index_builder *builder;      /* owned; of what was added since the last seal */
     char building[SEG_FILE_NAME_BYTES]; /* its segment's name */
     struct segment *sealed;             /* ref; written, not yet in a manifest */
@@ -287,8 +287,8 @@ int index_update_copy(struct index_update *u, const struct index_file_in *file, 
 bool index_update_is_due(const struct index_update *u)
 {
     /* Steps grow with what there is: few segments, and never much more than a fifth is lost. */
-    uint64_t step = u->checkpoint_bytes > u->sealed_bytes / 4 ? u->checkpoint_bytes
-                                                              : u->sealed_bytes / 4;
+    uint64_t step =
+        u->checkpoint_bytes > u->sealed_bytes / 4 ? u->checkpoint_bytes : u->sealed_bytes / 4;
     return u->checkpoint_bytes && !u->replaces_all && u->added_bytes >= step;
 }
 

@@ -34,7 +34,8 @@ struct index_update_options {
     const char *manifest; /* path */
     enum analyzer analyzer;
     size_t memory_bytes; /* as index_build_options */
-    const char *recipe;  /* how files are cut: an index of another recipe is not reused; < 256 bytes */
+    const char
+        *recipe; /* how files are cut: an index of another recipe is not reused; < 256 bytes */
     uint64_t checkpoint_bytes; /* of text; 0 = never */
 };
 

@@ -270,8 +270,8 @@ static int take_entry(struct ingest *in, const struct walk_entry *e, struct slot
     if (!reason && !is_same)
         reason = decode(s, len);
     if (!reason && !is_same) {
-        s->is_known = known->has_chunks &&
-                      known->has_chunks(known->ctx, s->hash, span_str(s->lang->name));
+        s->is_known =
+            known->has_chunks && known->has_chunks(known->ctx, s->hash, span_str(s->lang->name));
         return 1;
     }
     slot_done(s);
@@ -332,9 +332,9 @@ static bool is_test_path(struct span path)
 static int hand_out(struct ingest *in, struct slot *s, struct ingest_file *ret, struct err *err)
 {
     bool has_tags = s->has_job && s->job.symbols.count > 0;
-    int r = s->is_known ? 0
-                        : chunk_text(&in->chunks, s->text, s->lang,
-                                     has_tags ? &s->job.symbols : NULL);
+    int r = s->is_known
+                ? 0
+                : chunk_text(&in->chunks, s->text, s->lang, has_tags ? &s->job.symbols : NULL);
     in->files_done++;
     if (r < 0)
         return err_set(err, ERR_NO_MEMORY, "not enough memory to cut '" SPAN_FMT "'",

@@ -34,10 +34,11 @@ struct ingest_file {
     struct span language; /* "c", "python", "markdown", … or "text" */
     uint64_t size;        /* bytes on disk */
     int64_t mtime_ns;
-    uint64_t stamp; /* of size, times and inode when it was read; 0: it may have changed since without a trace */
+    uint64_t
+        stamp; /* of size, times and inode when it was read; 0: it may have changed since without a trace */
     uint8_t hash[INGEST_HASH_BYTES]; /* of its bytes on disk: the first of their SHA-256 */
-    bool is_known; /* ingest_known.has_chunks said so: not cut, no chunks here */
-    bool is_test; /* a test rather than implementation, judged by path */
+    bool is_known;                   /* ingest_known.has_chunks said so: not cut, no chunks here */
+    bool is_test;                    /* a test rather than implementation, judged by path */
     const struct ingest_chunk
         *chunks; /* in line order; together they cover every non-blank line once */
     size_t chunk_count;
@@ -78,7 +79,8 @@ struct ingest_progress {
     uint64_t files_done;
     uint64_t bytes_done;
     uint64_t skipped_count;
-    uint64_t failed_count; /* of the skipped: may do better at the next try, without having changed */
+    uint64_t
+        failed_count; /* of the skipped: may do better at the next try, without having changed */
 };
 
 struct ingest;

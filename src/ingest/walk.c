@@ -266,8 +266,8 @@ static int add_file(struct walker *k, struct span path, const struct stat *st)
     const char *copy = pool_copy(&w->paths, path);
     if (!copy)
         return -ERR_NO_MEMORY;
-    w->entries[w->count++] = (struct walk_entry){
-        span_of(copy, path.len), (uint64_t)st->st_size, in_ns(st->st_mtim), walk_stamp(st)};
+    w->entries[w->count++] = (struct walk_entry){span_of(copy, path.len), (uint64_t)st->st_size,
+                                                 in_ns(st->st_mtim), walk_stamp(st)};
     return 0;
 }
 

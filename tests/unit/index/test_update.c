@@ -128,8 +128,8 @@ static void merge_by_chance(struct tree_update *u)
         chance.merges++;
     } else if (!chance.merge && u->current && index_merge_is_due(u->current)) {
         chance.begun_content = u->current->content;
-        assert_int_equal(
-            index_merge_new(u->tree->manifest, u->current, NULL, &chance.merge, &err), 0);
+        assert_int_equal(index_merge_new(u->tree->manifest, u->current, NULL, &chance.merge, &err),
+                         0);
     }
 }
 
