@@ -375,7 +375,7 @@ int main(int argc, char **argv)
             struct buf out = BUF_INIT(1 << 20);
             char run[4200];
             snprintf(run, sizeof run, "%s/headwater.trec", argv[i]);
-            if (eval_run(argv[i], run, 0, &out, &err) < 0)
+            if (eval_run(argv[i], &(struct eval_options){.run_file = run}, &out, &err) < 0)
                 fail(&err);
             puts(buf_str(&out));
             buf_done(&out);

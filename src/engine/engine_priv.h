@@ -3,11 +3,11 @@
 #include "base/lock.h"
 #include "base/map.h"
 #include "engine/engine.h"
+#include "fetch/clone.h"
 #include "retrieval/retrieval.h"
 
 #include <limits.h>
 
-#define ENGINE_RUNNING_MAX 1024    /* answers and index jobs at a time */
 #define FRESHNESS_INTERVAL_MS 2000 /* a source's tree is looked at for changes at most this often */
 #define FRESHNESS_COST_FACTOR 10   /* … nor more often than this many times what a look takes */
 #define LIVE_SOURCES_MAX 256 /* sources with an open index; the one unused for longest goes first */
@@ -23,6 +23,8 @@ struct live_source {
     uint64_t checked_ms;    /* monotonic time of the last look at the tree */
     uint64_t check_cost_ms; /* what that look took */
     uint64_t used;          /* engine->uses when it was last named */
+    uint64_t remote_ms;     /* monotonic time of the last look at where it is fetched from */
+    bool is_fetch_failed;   /* that look, or the fetch, failed */
     bool is_index_lost;     /* row.index_file cannot be used: not tried again */
     bool is_merging;        /* segments of its index become one, in the background */
     bool wants_rebuild;     /* the next job is to read and cut everything again */
@@ -32,7 +34,7 @@ struct live_source {
 /* Work that engine_stop can reach: embedded in answers and index jobs. */
 struct running {
     struct list link;
-    struct stream *stream; /* ref */
+    struct stream *stream; /* ref, a producer's */
     /* Called after the stop flag was raised, with engine->lock held: ends a wait. Or NULL. */
     void (*stop)(struct engine *e, struct running *r);
 };
@@ -40,7 +42,9 @@ struct running {
 struct engine {
     struct engine_options options;
     char *index_dir;
-    char **allow_paths;         /* resolved, NULL-terminated */
+    char **allow_paths;                        /* resolved, NULL-terminated */
+    char *repos_dir;                           /* resolved; NULL: nothing is fetched */
+    char **allow_hosts, **allow_private_hosts; /* NULL-terminated */
     struct bench_source *bench; /* owned; NULL unless asked for */
     struct lock
         publish; /* held while a source's next snapshot is made of its current; blocks: workers only */
@@ -74,6 +78,23 @@ void emit_error(struct stream *s, const struct err *err,
  */
 int source_resolve(struct engine *e, const struct engine_caller *who, struct span named,
                    struct span name, char ret_id[STORE_ID_MAX], struct err *err) MUST_CHECK;
+/*
+ * The same for everything that can be named: a repository's URL makes a source of kind "git". *ret_ask (may be NULL): what its job needs
+ * of this request; index_ask_done.
+ */
+struct index_ask {
+    bool is_guarded;         /* asked for by a client */
+    bool must_build;         /* also when nothing has changed */
+    struct credential given; /* of the request; user "": the host's kind decides */
+};
+int source_resolve_access(struct engine *e, const struct engine_caller *who, struct span named,
+                          const struct source_access *access, struct span name,
+                          char ret_id[STORE_ID_MAX], struct index_ask *ret_ask,
+                          struct err *err) MUST_CHECK;
+static inline void index_ask_done(struct index_ask *a)
+{
+    credential_done(&a->given);
+}
 /* Reference to the open index, or NULL when there is none, the tree has changed since, or *cancel (may be NULL). Blocks. */
 struct index *source_fresh_index(struct engine *e, const char *id, const _Atomic bool *cancel);
 /* The newest index there is, fresh or not; NULL when none. */
@@ -81,6 +102,11 @@ struct index *source_any_index(struct engine *e, const char *id);
 /* Copies what callers show: name and revision. */
 bool source_names(struct engine *e, const char *id, char *ret_name, size_t name_size,
                   char *ret_revision, size_t revision_size);
+/* Its location, and what its host is ("local", "git", "github" …), for a prompt. */
+void source_address(struct engine *e, const char *id, char *ret_location, size_t size,
+                    const char **ret_type);
+/* Whether the last job could not fetch it. */
+bool source_fetch_failed(struct engine *e, const char *id);
 struct live_source *source_live(struct engine *e, const char *id); /* with e->lock held */
 void live_source_free(struct live_source *s);
 
@@ -118,9 +144,26 @@ void merge_if_due(struct engine *e, const char *id, const _Atomic bool *cancel);
 void remove_leftovers(struct engine *e);
 
 /*
- * indexing.c. Starts the job of a source, or joins the one that runs. *ret_stream (or NULL): the job's own stream, a reference.
+ * remote.c: repositories of other machines. A source's job calls remote_fetch first: what it indexes is the tree in *ret. Both block.
  */
-int indexing_start(struct engine *e, const char *source_id, struct index_waiter *waiter,
-                   struct stream **ret_stream, struct err *err) MUST_CHECK;
+#define SOURCE_KIND_GIT "git"
+int remote_fetch(struct engine *e, const char *location, const struct index_ask *ask,
+                 const _Atomic bool *cancel,
+                 void (*progress)(void *ctx, double fraction, const char *message), void *ctx,
+                 struct clone_result *ret, struct err *err) MUST_CHECK;
+/* Notes that the remote was looked at, and how that ended. */
+void remote_note(struct engine *e, const char *source_id, int result);
+/* Removes what was fetched for a location; of no other. */
+void remote_forget(struct engine *e, const char *location);
+/* Removes clones that no source refers to. */
+void remote_remove_leftovers(struct engine *e);
+
+/*
+ * indexing.c. Starts the job of a source, or joins the one that runs. `ask` (or NULL: nobody's in particular, guarded) is copied. *ret_stream (or
+ * NULL): the job's own stream, a reference.
+ */
+int indexing_start(struct engine *e, const char *source_id, const struct index_ask *ask,
+                   struct index_waiter *waiter, struct stream **ret_stream,
+                   struct err *err) MUST_CHECK;
 /* Ends a wait early by submitting `then`. With e->lock held. */
 void indexing_cut_wait(struct engine *e, struct index_waiter *w);

@@ -47,10 +47,13 @@ struct index_job {
     bool is_rebuild;    /* nothing of the old index is to be used */
     bool is_first;      /* there was nothing that could be */
     char fingerprint[17], revision[65];
+    bool is_remote;           /* location is a URL until remote_step has made it a folder */
+    struct index_ask ask;     /* wiped with the job */
+    struct clone_result tree; /* of a remote one */
     struct ingest_progress progress;
     struct index_changes changes;
-    struct list waiters; /* under engine->lock */
-    uint64_t told_ms;    /* when progress was last said */
+    struct list waiters;      /* under engine->lock */
+    uint64_t told_ms;         /* when progress was last said */
 };
 
 static void say(struct index_job *job, const char *stage, double progress, const char *message)
@@ -133,16 +136,22 @@ static int add_file(struct ingest *in, struct index_update *u, const struct inge
 
 static void keep_skipped(struct index_job *job, const struct ingest *in)
 {
-    size_t n;
+    size_t n, fetched = job->tree.skipped_count; /* what was not even fetched comes first */
     const struct ingest_skipped *from = ingest_skipped(in, &n);
-    if (n > SKIPPED_KEPT_MAX)
-        n = SKIPPED_KEPT_MAX;
+    if (fetched > SKIPPED_KEPT_MAX)
+        fetched = SKIPPED_KEPT_MAX;
+    if (n > SKIPPED_KEPT_MAX - fetched)
+        n = SKIPPED_KEPT_MAX - fetched;
+    n += fetched;
     struct err err = {0};
-    struct store_skipped *items = mem_try_array(n, sizeof *items);
+    struct store_skipped *items = mem_try_array(n ? n : 1, sizeof *items);
     int r = items ? 0 : -ERR_NO_MEMORY;
     for (size_t i = 0; r == 0 && i < n; i++) {
-        items[i].path = mem_try_strndup(from[i].path.ptr, from[i].path.len);
-        items[i].reason = mem_try_strndup(from[i].reason, strlen(from[i].reason));
+        struct span path =
+            i < fetched ? span_str(job->tree.skipped[i].path) : from[i - fetched].path;
+        const char *reason = i < fetched ? job->tree.skipped[i].reason : from[i - fetched].reason;
+        items[i].path = mem_try_strndup(path.ptr, path.len);
+        items[i].reason = mem_try_strndup(reason, strlen(reason));
         if (!items[i].path || !items[i].reason)
             r = -ERR_NO_MEMORY;
     }
@@ -226,7 +235,8 @@ static int run_update(struct index_job *job, struct index_update *u, struct err 
         .known = {u, is_same, is_same_text, has_chunks},
     };
     struct ingest_file file;
-    ingest_revision(job->location, job->revision);
+    if (!job->is_remote)
+        ingest_revision(job->location, job->revision);
     int r = ingest_open(&io, &in, err);
     while (r == 0 && (r = ingest_next(in, &file, err)) > 0) {
         r = add_file(in, u, &file, err);
@@ -236,6 +246,7 @@ static int run_update(struct index_job *job, struct index_update *u, struct err 
     }
     if (r == 0) {
         ingest_progress(in, &job->progress);
+        job->progress.skipped_count += job->tree.skipped_count;
         ingest_walked_fingerprint(in, job->fingerprint);
         keep_skipped(job, in);
         r = publish(job, u, &job->progress, err);
@@ -377,6 +388,8 @@ static void job_free(struct index_job *job)
 {
     struct engine *e = job->engine;
     mem_free(job->location);
+    clone_result_done(&job->tree);
+    index_ask_done(&job->ask);
     running_leave(e, &job->running);
     mem_free(job); /* running_leave was its last use of the engine */
 }
@@ -472,6 +485,46 @@ static void say_failure(struct index_job *job, int result, const struct err *err
         emit_error(s, err, "prepare", NULL);
 }
 
+/* ---- a source from elsewhere ---- */
+
+static void on_fetch_progress(void *ctx, double fraction, const char *message)
+{
+    say(ctx, "fetching", fraction, message);
+}
+
+/*
+ * Fetches what is indexed then: location becomes the folder of its files. *ret_is_done: nothing has changed since the index there is
+ * was made.
+ */
+static int remote_step(struct index_job *job, bool *ret_is_done, struct err *err)
+{
+    struct engine *e = job->engine;
+    *ret_is_done = false;
+    int r = remote_fetch(e, job->location, &job->ask, stream_stop_flag(job->running.stream),
+                         on_fetch_progress, job, &job->tree, err);
+    remote_note(e, job->source_id, r);
+    if (r < 0)
+        return r;
+    mem_free(job->location);
+    job->location = take_ptr(job->tree.tree);
+    memcpy(job->revision, job->tree.revision, sizeof job->revision);
+    struct index *ix = job->ask.must_build ? NULL : source_any_index(e, job->source_id);
+    struct index_stats stats = {0};
+    if (ix)
+        index_stats(ix, &stats);
+    *ret_is_done = ix && stats.fingerprint[0] && strcmp(stats.revision, job->revision) == 0 &&
+                   index_retry_count(ix) == 0;
+    index_unref(ix);
+    if (*ret_is_done) {
+        struct source_change change = {.error = ""};
+        struct err other;
+        IGNORE(
+            source_change(e, job->source_id, &change, NULL, &other)); /* an old complaint stays */
+        say(job, "ready", 1, "Nothing has changed where the repository comes from");
+    }
+    return 0;
+}
+
 static void begin(struct index_job *job)
 {
     lock_enter(&job->engine->lock);
@@ -491,15 +544,17 @@ static void run_job(struct work *work)
     uint64_t began = clock_ms();
     begin(job);
     int r = atomic_load(stream_stop_flag(s)) ? err_set(&err, ERR_CANCELLED, "cancelled") : 0;
-    bool has_started = r == 0;
-    if (r == 0) {
+    bool has_started = r == 0, is_done = false;
+    if (r == 0 && job->is_remote)
+        r = remote_step(job, &is_done, &err);
+    if (r == 0 && !is_done) {
         say_begin(job);
         r = build(job, &err);
     }
     metric_add(&metrics[M_JOBS], 1);
-    if (r == 0) {
+    if (r == 0 && !is_done) {
         say_end(job, clock_ms() - began);
-    } else if (has_started) {
+    } else if (r < 0 && has_started) {
         remember_failure(job, r, &err);
         say_failure(job, r, &err);
     }
@@ -513,11 +568,12 @@ static void run_job(struct work *work)
 /* The part of a source that its job needs. */
 struct job_source {
     char *location; /* owned */
+    bool is_remote;
     char tenant[STORE_ID_MAX], lost_why[200];
 };
 
 static int job_new(struct engine *e, const char *source_id, struct job_source *from,
-                   struct index_job **ret, struct err *err)
+                   const struct index_ask *ask, struct index_job **ret, struct err *err)
 {
     struct stream *s = NULL;
     struct stream_new what = {.tenant = from->tenant, .kind = "index", .is_durable = true};
@@ -529,6 +585,8 @@ static int job_new(struct engine *e, const char *source_id, struct job_source *f
     struct index_job *job = mem_alloc(sizeof *job);
     *job = (struct index_job){.work.run = run_job, .engine = e, .running.stop = on_stop};
     job->location = take_ptr(from->location);
+    job->is_remote = from->is_remote;
+    job->ask = ask ? *ask : (struct index_ask){.is_guarded = true};
     snprintf(job->source_id, sizeof job->source_id, "%s", source_id);
     snprintf(job->tenant, sizeof job->tenant, "%s", from->tenant);
     snprintf(job->lost_why, sizeof job->lost_why, "%s", from->lost_why);
@@ -538,11 +596,12 @@ static int job_new(struct engine *e, const char *source_id, struct job_source *f
     if (r < 0) {
         stream_close(s, "error", NULL);
         mem_free(job->location);
+        index_ask_done(&job->ask);
         mem_free(job);
     } else {
         *ret = job;
     }
-    stream_unref(s);
+    stream_unref_producer(s);
     return r;
 }
 
@@ -572,6 +631,7 @@ static int join_running(struct engine *e, const char *source_id, struct index_wa
         r = 1;
     } else {
         ret->location = mem_try_strndup(s->row.location, strlen(s->row.location));
+        ret->is_remote = strcmp(s->row.kind, SOURCE_KIND_GIT) == 0;
         snprintf(ret->tenant, sizeof ret->tenant, "%s", s->row.tenant);
         snprintf(ret->lost_why, sizeof ret->lost_why, "%s", s->is_index_lost ? s->lost_why : "");
         if (!ret->location)
@@ -610,15 +670,15 @@ static int submit(struct index_job *job, struct index_waiter *waiter, struct str
     return is_ours ? -ERR_LIMIT : 0; /* not ours: it was stopped, and has been submitted */
 }
 
-int indexing_start(struct engine *e, const char *source_id, struct index_waiter *waiter,
-                   struct stream **ret_stream, struct err *err)
+int indexing_start(struct engine *e, const char *source_id, const struct index_ask *ask,
+                   struct index_waiter *waiter, struct stream **ret_stream, struct err *err)
 {
     struct job_source from = {0};
     struct index_job *job;
     int r = join_running(e, source_id, waiter, ret_stream, &from, err);
     if (r != 0)
         return r < 0 ? r : 0;
-    r = job_new(e, source_id, &from, &job, err);
+    r = job_new(e, source_id, &from, ask, &job, err);
     mem_free(from.location);
     if (r < 0)
         return r;
@@ -645,7 +705,8 @@ static int already_fresh(struct engine *e, const char *tenant, const char *id, s
                          struct err *err)
 {
     struct stream_new what = {.tenant = tenant, .kind = "index", .is_durable = true};
-    int r = stream_create(e->options.hub, &what, ret, err);
+    struct stream *stream;
+    int r = stream_create(e->options.hub, &what, &stream, err);
     if (r < 0)
         return r;
     long long files = 0;
@@ -654,8 +715,10 @@ static int already_fresh(struct engine *e, const char *tenant, const char *id, s
     if (s)
         files = (long long)s->row.files;
     lock_leave(&e->lock);
-    emit_status(*ret, "ready", 1, "Nothing has changed: %lld files are indexed", files);
-    stream_close(*ret, "stop", NULL);
+    emit_status(stream, "ready", 1, "Nothing has changed: %lld files are indexed", files);
+    stream_close(stream, "stop", NULL);
+    *ret = stream_ref(stream);
+    stream_unref_producer(stream);
     return 0;
 }
 
@@ -663,9 +726,15 @@ int engine_index(struct engine *e, const struct engine_caller *who,
                  const struct index_request *request, struct stream **ret_stream, struct err *err)
 {
     char id[STORE_ID_MAX];
-    int r = source_resolve(e, who, request->source, request->name, id, err);
+    struct index_ask ask;
+    const char *type;
+    char location[SOURCE_URL_MAX];
+    int r = source_resolve_access(e, who, request->source, &request->access, request->name, id,
+                                  &ask, err);
     if (r < 0)
         return r;
+    ask.must_build = request->force;
+    source_address(e, id, location, sizeof location, &type);
     lock_enter(&e->lock);
     struct live_source *s = source_live(e, id);
     if (s)
@@ -673,12 +742,14 @@ int engine_index(struct engine *e, const struct engine_caller *who,
     if (s && !s->job)
         s->wants_rebuild = request->force;
     lock_leave(&e->lock);
-    if (!request->force) {
+    if (!request->force && strcmp(type, "local") == 0) {
         struct index *ix = source_fresh_index(e, id, NULL);
         bool has_failures = ix && index_retry_count(ix) > 0; /* files that are tried again */
         index_unref(ix);
         if (ix && !has_failures)
             return already_fresh(e, who->tenant, id, ret_stream, err);
     }
-    return indexing_start(e, id, NULL, ret_stream, err);
+    r = indexing_start(e, id, &ask, NULL, ret_stream, err);
+    index_ask_done(&ask);
+    return r;
 }
