@@ -126,9 +126,8 @@ static void keep_only(json_t *obj, const char *const *names, size_t count)
 
 void chat_fields_trim(struct chat_fields *f)
 {
-    static const char *const of_root[] = {"stream_id", "repo_url", "messages", "type",
-                                          "token",     "branch",   "filePath", "provider",
-                                          "model",     "language"};
+    static const char *const of_root[] = {"stream_id", "repo_url", "messages", "type",  "token",
+                                          "branch",    "filePath", "provider", "model", "language"};
     static const char *const of_message[] = {"role", "content"};
     keep_only(f->root, of_root, ARRAY_LEN(of_root));
     size_t i;

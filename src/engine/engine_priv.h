@@ -45,7 +45,7 @@ struct engine {
     char **allow_paths;                        /* resolved, NULL-terminated */
     char *repos_dir;                           /* resolved; NULL: nothing is fetched */
     char **allow_hosts, **allow_private_hosts; /* NULL-terminated */
-    struct bench_source *bench; /* owned; NULL unless asked for */
+    struct bench_source *bench;                /* owned; NULL unless asked for */
     struct lock
         publish; /* held while a source's next snapshot is made of its current; blocks: workers only */
     struct lock rows; /* held over read, change and write of a source's row; blocks: workers only */

@@ -52,8 +52,8 @@ struct index_job {
     struct clone_result tree; /* of a remote one */
     struct ingest_progress progress;
     struct index_changes changes;
-    struct list waiters;      /* under engine->lock */
-    uint64_t told_ms;         /* when progress was last said */
+    struct list waiters; /* under engine->lock */
+    uint64_t told_ms;    /* when progress was last said */
 };
 
 static void say(struct index_job *job, const char *stage, double progress, const char *message)
