@@ -31,7 +31,7 @@ const struct embedder *engine_embedder(const struct engine *e)
 const char *vector_path(const struct engine *e, const char *source_id, struct buf *path)
 {
     const char *key = embedder_key(engine_embedder(e));
-    buf_printf(path, "%s/%s-%08x.hwv", e->index_dir, source_id,
+    buf_printf(path, "%s/%s-%08x" VECTORS_SUFFIX, e->index_dir, source_id,
                (unsigned)hash_stable(key, strlen(key)));
     return buf_failed(path) ? NULL : buf_str(path);
 }
@@ -117,7 +117,7 @@ struct vector_leg *source_leg(struct engine *e, const char *id, struct index *ix
     bool is_to_start = s && !s->embed_job && s->index == ix;
     lock_leave(&e->lock);
     if (is_to_start)
-        embedding_start(e, id);
+        embedding_follow(e, id);
     return NULL;
 }
 
@@ -132,7 +132,9 @@ void put_job_state(struct embed_job *job, const char *state, const char *why)
         s->vectors = (struct vector_state){.state = state,
                                            .covered = job->covered,
                                            .total = job->total,
-                                           .failed = job->failed_count};
+                                           .failed = job->failed_count,
+                                           .told_ms = clock_ms(),
+                                           .join_cost_ms = job->join_cost_ms};
         snprintf(s->vectors.why, sizeof s->vectors.why, "%s", why);
         snprintf(s->vectors.stream, sizeof s->vectors.stream, "%s", stream_id(job->running.stream));
     }
@@ -220,16 +222,31 @@ static int merge_failures(const struct embed_job *job, const struct store_skippe
     return r;
 }
 
+static bool is_known(struct engine *e, const char *id)
+{
+    lock_enter(&e->lock);
+    bool is = source_live(e, id) != NULL;
+    lock_leave(&e->lock);
+    return is;
+}
+
 void report_failures(const struct embed_job *job)
 {
+    struct engine *e = job->engine;
     struct store_skipped *old = NULL;
     struct err err = {0};
     size_t n = 0;
-    int r = store_skipped_list(job->engine->options.store, job->tenant, job->source_id, 0,
-                               SKIPPED_READ_MAX, &old, &n, &err);
+    int r = 0;
+    lock_enter(&e->rows); /* of a source that is removed meanwhile nothing may stay */
+    if (is_known(e, job->source_id))
+        r = store_skipped_list(e->options.store, job->tenant, job->source_id, 0, SKIPPED_READ_MAX,
+                               &old, &n, &err);
+    else
+        r = -ERR_NOT_FOUND;
     if (r == 0)
         r = merge_failures(job, old, n, &err);
-    if (r < 0)
+    lock_leave(&e->rows);
+    if (r < 0 && r != -ERR_NOT_FOUND)
         LOG_WARN("engine", "what could not be embedded was not kept",
                  LOG_S("source", job->source_id), LOG_S("why", err.msg));
     store_skipped_free(old, n);
@@ -298,7 +315,7 @@ void embedding_start(struct engine *e, const char *source_id)
     if (job)
         r = running_enter(e, &job->running, s, &err);
     if (r == 0 && job && enter(e, job)) {
-        stream_unref(s);
+        stream_unref_producer(s);
         return;
     }
     if (s)
@@ -307,10 +324,40 @@ void embedding_start(struct engine *e, const char *source_id)
         running_leave(e, &job->running);
     if (job)
         embed_job_unref(job);
-    stream_unref(s);
+    if (s)
+        stream_unref_producer(s);
     if (r < 0)
         LOG_WARN("engine", "a source is not embedded now", LOG_S("source", source_id),
                  LOG_S("why", err.msg));
+}
+
+uint64_t join_pause_ms(uint64_t cost_ms)
+{
+    uint64_t ms = cost_ms * JOIN_COST_FACTOR;
+    return ms > JOIN_INTERVAL_MS ? ms : JOIN_INTERVAL_MS;
+}
+
+void embedding_follow(struct engine *e, const char *source_id)
+{
+    lock_enter(&e->lock);
+    const struct live_source *s = source_live(e, source_id);
+    const struct vector_state *v = s ? &s->vectors : NULL;
+    bool is_due = s && !s->embed_job &&
+                  (!v->told_ms || clock_ms() - v->told_ms >= join_pause_ms(v->join_cost_ms));
+    if (s && s->embed_job)
+        atomic_store(&s->embed_job->is_newer, true);
+    lock_leave(&e->lock);
+    if (is_due)
+        embedding_start(e, source_id);
+}
+
+void embedding_stop(struct engine *e, struct live_source *s)
+{
+    if (!s->embed_job)
+        return;
+    stream_request_stop(s->embed_job->running.stream);
+    embed_job_stop(e, &s->embed_job->running);
+    s->embed_job = NULL;
 }
 
 /* ---- at start ---- */

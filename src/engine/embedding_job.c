@@ -10,9 +10,10 @@
  *                 ▲                                        ▼
  *                 └───────────── time is over ◄──── PAUSE: the embedder is not there        loop
  *
- * Whatever was stored is never asked for again. The leg grows with the file: it is published again when the time since
- * the last is LEG_COST_FACTOR times what making it takes, and at the end. A refused key or request ends the job, and
- * with it those behind it; an embedder that is not there is tried again for as long as the process lives.
+ * Whatever was stored is never asked for again. The leg grows with the file and belongs to one snapshot of the index: it
+ * is made again, of the newest snapshot, when the time since the last is JOIN_COST_FACTOR times what making it takes, and
+ * at the end. A refused key or request ends the job, and with it those behind it; an embedder that is not there is tried
+ * again for as long as the process lives.
  */
 #include "engine/embedding_priv.h"
 
@@ -24,8 +25,6 @@
 
 #include <stdio.h>
 
-#define LEG_INTERVAL_MS 2000
-#define LEG_COST_FACTOR 20
 #define PAUSE_FIRST_MS 5000
 #define PAUSE_MAX_MS 600000
 
@@ -166,8 +165,8 @@ static int renew_leg(struct embed_job *job, struct err *err)
     job->covered = vector_leg_covered(leg);
     job->is_leg_behind = false;
     publish_leg(job->engine, job->source_id, leg);
-    job->leg_ms = clock_ms();
-    job->leg_cost_ms = job->leg_ms - began;
+    job->join_ms = clock_ms();
+    job->join_cost_ms = job->join_ms - began;
     return 0;
 }
 
@@ -201,15 +200,26 @@ static int list_missing(struct embed_job *job, struct err *err)
 
 static int prepare(struct embed_job *job, struct err *err)
 {
-    forget_index(job);
+    uint64_t began = clock_ms();
     atomic_store(&job->is_again, false);
-    job->index = source_any_index(job->engine, job->source_id);
-    if (!job->index)
+    atomic_store(&job->is_newer, false);
+    struct index *newest = source_any_index(job->engine, job->source_id);
+    if (newest && newest == job->index && job->vectors) {
+        index_unref(newest); /* joined already */
+        return 0;
+    }
+    forget_index(job);
+    job->index = newest;
+    if (!newest)
         return err_set(err, ERR_UNAVAILABLE, "the source has no index that could be embedded");
     int r = job->vectors ? 0 : vectors_of(job->engine, job->source_id, &job->vectors, err);
     if (r == 0)
         r = renew_leg(job, err);
-    return r == 0 ? list_missing(job, err) : r;
+    if (r == 0)
+        r = list_missing(job, err);
+    job->join_ms = clock_ms();
+    job->join_cost_ms = job->join_ms - began;
+    return r;
 }
 
 /* ---- NEXT ---- */
@@ -260,11 +270,20 @@ static int fill_batch(struct embed_job *job, struct err *err)
     return 0;
 }
 
+static bool is_join_due(const struct embed_job *job)
+{
+    return clock_ms() - job->join_ms >= join_pause_ms(job->join_cost_ms);
+}
+
 static void next(struct embed_job *job)
 {
     struct err err = {0};
     int r = fill_batch(job, &err);
-    if (r == 0 && !job->batch.count) {
+    if (r == 0 && !job->batch.count &&
+        (atomic_load(&job->is_again) || (atomic_load(&job->is_newer) && is_join_due(job)))) {
+        atomic_store(&job->is_again, true);
+        to_worker(job);
+    } else if (r == 0 && !job->batch.count) {
         r = job->is_leg_behind ? renew_leg(job, &err) : 0;
         if (r == 0)
             finish_well(job);
@@ -454,15 +473,18 @@ static void pause_job(struct embed_job *job)
     loop_post(job->upstream->loop, &job->to_loop);
 }
 
-static void renew_leg_in_time(struct embed_job *job)
+/* Of a newer snapshot when there is one: a leg of one that was replaced is of no use. */
+static int renew_in_time(struct embed_job *job, struct err *err)
 {
-    struct err err = {0};
-    uint64_t pause = job->leg_cost_ms * LEG_COST_FACTOR;
-    if (pause < LEG_INTERVAL_MS)
-        pause = LEG_INTERVAL_MS;
-    if (job->is_leg_behind && clock_ms() - job->leg_ms >= pause && renew_leg(job, &err) < 0)
+    struct err why = {0};
+    if (!is_join_due(job))
+        return 0;
+    if (atomic_load(&job->is_again) || atomic_load(&job->is_newer))
+        return prepare(job, err);
+    if (job->is_leg_behind && renew_leg(job, &why) < 0)
         LOG_WARN("engine", "new vectors are not searched yet", LOG_S("source", job->source_id),
-                 LOG_S("why", err.msg));
+                 LOG_S("why", why.msg));
+    return 0;
 }
 
 /* A batch is over, in whatever way. */
@@ -473,11 +495,12 @@ static void store(struct embed_job *job)
     put_back_untold(job);
     int r = store_vectors(job, &err);
     job->batch.count = 0;
+    if (r == 0 && result == 0)
+        r = renew_in_time(job, &err);
     if (r < 0) {
         finish_error(job, &err);
         return;
     }
-    renew_leg_in_time(job);
     say_progress(job);
     if (is_stopped(job) || result == -ERR_CANCELLED) {
         finish(job, "stopped", "stopped on request", "cancelled");

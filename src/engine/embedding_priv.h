@@ -5,6 +5,9 @@
 #include "providers/embed.h"
 
 #define EMBED_FAILED_MAX 1000 /* chunks listed with their reason; more are only counted */
+/* While an index grows, its snapshots are joined with the vectors at most this often, nor more often than that many times what it takes. */
+#define JOIN_INTERVAL_MS 2000
+#define JOIN_COST_FACTOR 20
 
 /* A chunk that got no vector. */
 struct embed_failure {
@@ -33,8 +36,10 @@ struct embed_job {
     const struct engine_upstream *upstream;
     char source_id[STORE_ID_MAX], tenant[STORE_ID_MAX];
     _Atomic int refs;      /* the job, and stops on their way to the loop */
-    _Atomic bool is_again; /* the source has a new index: begin anew */
-    bool is_queued;        /* under engine->lock */
+    _Atomic bool is_again; /* the source has a new index: join that, at the latest before the end */
+    _Atomic bool
+        is_newer;   /* the same of one that is replaced again soon: join it when it is time */
+    bool is_queued; /* under engine->lock */
     _Atomic bool is_on_loop;
 
     /* worker */
@@ -43,9 +48,9 @@ struct embed_job {
     uint32_t *todo;          /* owned: chunks without a vector */
     size_t todo_count, next;
     uint32_t covered, total, failed_count;
-    struct embed_failure *failed; /* owned; EMBED_FAILED_MAX */
-    bool is_leg_behind;           /* the file has more than the leg */
-    uint64_t leg_ms, leg_cost_ms; /* when the leg was last published, what it took */
+    struct embed_failure *failed;   /* owned; EMBED_FAILED_MAX */
+    bool is_leg_behind;             /* the file has more than the leg */
+    uint64_t join_ms, join_cost_ms; /* when the leg was last published, what it took */
     uint64_t began_ms;
     uint32_t embedded;
 
@@ -76,6 +81,8 @@ void put_job_state(struct embed_job *job, const char *state, const char *why);
 bool is_embedder_stopped(struct engine *e, char *ret_why, size_t size);
 /* Chunks that failed, behind the files that were left out. */
 void report_failures(const struct embed_job *job);
+/* How long to wait after a join that took so long. */
+uint64_t join_pause_ms(uint64_t cost_ms);
 /* Gives the place to the next in the queue. */
 void embedding_next(struct engine *e);
 

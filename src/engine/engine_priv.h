@@ -3,10 +3,12 @@
 #include "base/lock.h"
 #include "base/map.h"
 #include "engine/engine.h"
+#include "fetch/clone.h"
 #include "index/vectors.h"
 #include "retrieval/retrieval.h"
 
-#define ENGINE_RUNNING_MAX 1024    /* answers and index jobs at a time */
+#include <limits.h>
+
 #define FRESHNESS_INTERVAL_MS 2000 /* a source's tree is looked at for changes at most this often */
 #define FRESHNESS_COST_FACTOR 10   /* … nor more often than this many times what a look takes */
 #define LIVE_SOURCES_MAX 256 /* sources with an open index; the one unused for longest goes first */
@@ -17,6 +19,7 @@ struct embed_job;
 
 #define EMBED_JOBS_MAX 2 /* sources being embedded at a time; others queue */
 #define QUESTIONS_KEPT_MAX 256
+#define VECTORS_SUFFIX ".hwv" /* "<source>-<8 hex digits of the embedder's key>.hwv" */
 
 /* What /v1/sources says of a source's vectors. */
 struct vector_state {
@@ -25,6 +28,8 @@ struct vector_state {
     uint32_t covered, total, failed; /* chunks */
     char why[200];
     char stream[STORE_ID_MAX];
+    uint64_t told_ms,
+        join_cost_ms; /* monotonic time of the above; what joining index and vectors took */
 };
 
 /* A source that has been used since start: its open index and the job that is renewing it. */
@@ -35,17 +40,21 @@ struct live_source {
     uint64_t checked_ms;         /* monotonic time of the last look at the tree */
     uint64_t check_cost_ms;      /* what that look took */
     uint64_t used;               /* engine->uses when it was last named */
+    uint64_t remote_ms;          /* monotonic time of the last look at where it is fetched from */
+    bool is_fetch_failed;        /* that look, or the fetch, failed */
+    bool is_index_lost;          /* row.index_file cannot be used: not tried again */
+    bool is_merging;             /* segments of its index become one, in the background */
+    bool wants_rebuild;          /* the next job is to read and cut everything again */
     struct vector_leg *leg;      /* ref; of this index or of the one before it; or NULL */
     struct embed_job *embed_job; /* borrowed while it runs */
     struct vector_state vectors;
-    bool is_index_lost; /* row.index_file cannot be used: not tried again */
     char lost_why[200];
 };
 
 /* Work that engine_stop can reach: embedded in answers and index jobs. */
 struct running {
     struct list link;
-    struct stream *stream; /* ref */
+    struct stream *stream; /* ref, a producer's */
     /* Called after the stop flag was raised, with engine->lock held: ends a wait. Or NULL. */
     void (*stop)(struct engine *e, struct running *r);
 };
@@ -53,8 +62,12 @@ struct running {
 struct engine {
     struct engine_options options;
     char *index_dir;
-    char **allow_paths;         /* resolved, NULL-terminated */
-    struct bench_source *bench; /* owned; NULL unless asked for */
+    char **allow_paths;                        /* resolved, NULL-terminated */
+    char *repos_dir;                           /* resolved; NULL: nothing is fetched */
+    char **allow_hosts, **allow_private_hosts; /* NULL-terminated */
+    struct bench_source *bench;                /* owned; NULL unless asked for */
+    struct lock
+        publish; /* held while a source's next snapshot is made of its current; blocks: workers only */
     struct lock rows; /* held over read, change and write of a source's row; blocks: workers only */
     struct lock lock; /* all below; never held while something blocks */
     struct cond idle;
@@ -93,6 +106,23 @@ void emit_error(struct stream *s, const struct err *err,
  */
 int source_resolve(struct engine *e, const struct engine_caller *who, struct span named,
                    struct span name, char ret_id[STORE_ID_MAX], struct err *err) MUST_CHECK;
+/*
+ * The same for everything that can be named: a repository's URL makes a source of kind "git". *ret_ask (may be NULL): what its job needs
+ * of this request; index_ask_done.
+ */
+struct index_ask {
+    bool is_guarded;         /* asked for by a client */
+    bool must_build;         /* also when nothing has changed */
+    struct credential given; /* of the request; user "": the host's kind decides */
+};
+int source_resolve_access(struct engine *e, const struct engine_caller *who, struct span named,
+                          const struct source_access *access, struct span name,
+                          char ret_id[STORE_ID_MAX], struct index_ask *ret_ask,
+                          struct err *err) MUST_CHECK;
+static inline void index_ask_done(struct index_ask *a)
+{
+    credential_done(&a->given);
+}
 /* Reference to the open index, or NULL when there is none, the tree has changed since, or *cancel (may be NULL). Blocks. */
 struct index *source_fresh_index(struct engine *e, const char *id, const _Atomic bool *cancel);
 /* The newest index there is, fresh or not; NULL when none. */
@@ -100,6 +130,11 @@ struct index *source_any_index(struct engine *e, const char *id);
 /* Copies what callers show: name and revision. */
 bool source_names(struct engine *e, const char *id, char *ret_name, size_t name_size,
                   char *ret_revision, size_t revision_size);
+/* Its location, and what its host is ("local", "git", "github" …), for a prompt. */
+void source_address(struct engine *e, const char *id, char *ret_location, size_t size,
+                    const char **ret_type);
+/* Whether the last job could not fetch it. */
+bool source_fetch_failed(struct engine *e, const char *id);
 struct live_source *source_live(struct engine *e, const char *id); /* with e->lock held */
 void live_source_free(struct live_source *s);
 
@@ -116,6 +151,22 @@ struct source_change {
  */
 int source_change(struct engine *e, const char *id, const struct source_change *change,
                   char **ret_old_file, struct err *err) MUST_CHECK;
+/* Makes the index the source's, without the row. The reference moves; no effect when the source was let go. */
+void source_set_index(struct engine *e, const char *id, struct index *ix);
+
+/* publish.c */
+struct index_update;
+int index_manifest_path(const struct engine *e, const char *id, char ret[PATH_MAX],
+                        struct err *err) MUST_CHECK;
+/*
+ * Seals the update, writes the manifest, the row (of `change`: revision, fingerprint, state, error, skipped) and makes
+ * it the source's index. Blocks.
+ */
+int publish_update(struct engine *e, const char *id, struct index_update *u,
+                   struct source_change *change, uint32_t retry_count, bool is_last,
+                   struct err *err) MUST_CHECK;
+/* Merges segments of the source's index until that is not due any more, unless somebody is at it. Blocks, long. */
+void merge_if_due(struct engine *e, const char *id, const _Atomic bool *cancel);
 /* The row of a source into the table of used sources. Blocks. */
 int source_load(struct engine *e, const char *tenant, const char *id, struct err *err) MUST_CHECK;
 
@@ -123,6 +174,13 @@ int source_load(struct engine *e, const char *tenant, const char *id, struct err
 const struct embedder *engine_embedder(const struct engine *e);
 /* Starts the job that embeds what a source's newest index has and its vector file has not, or tells the one that runs. */
 void embedding_start(struct engine *e, const char *source_id);
+/*
+ * The same for a snapshot that will soon be replaced: not when a job has just been at it, in proportion to what joining
+ * vectors and index takes. What is left out is made up for by a later snapshot, or by a search that lacks the vectors.
+ */
+void embedding_follow(struct engine *e, const char *source_id);
+/* The source is being removed: its job ends without it. With e->lock held. */
+void embedding_stop(struct engine *e, struct live_source *s);
 /* At start: goes on where an earlier process was. */
 void embedding_resume(struct engine *e);
 /*
@@ -160,11 +218,30 @@ void question_forget(struct index_waiter *w);
 
 /* leftovers.c: removes files of the index folder that no source refers to: what a kill left behind. Blocks. */
 void remove_leftovers(struct engine *e);
+/* Removes the vectors of a source, by whatever embedder. Blocks. */
+void remove_vectors(const struct engine *e, const char *source_id);
 
 /*
- * indexing.c. Starts the job of a source, or joins the one that runs. *ret_stream (or NULL): the job's own stream, a reference.
+ * remote.c: repositories of other machines. A source's job calls remote_fetch first: what it indexes is the tree in *ret. Both block.
  */
-int indexing_start(struct engine *e, const char *source_id, struct index_waiter *waiter,
-                   struct stream **ret_stream, struct err *err) MUST_CHECK;
+#define SOURCE_KIND_GIT "git"
+int remote_fetch(struct engine *e, const char *location, const struct index_ask *ask,
+                 const _Atomic bool *cancel,
+                 void (*progress)(void *ctx, double fraction, const char *message), void *ctx,
+                 struct clone_result *ret, struct err *err) MUST_CHECK;
+/* Notes that the remote was looked at, and how that ended. */
+void remote_note(struct engine *e, const char *source_id, int result);
+/* Removes what was fetched for a location; of no other. */
+void remote_forget(struct engine *e, const char *location);
+/* Removes clones that no source refers to. */
+void remote_remove_leftovers(struct engine *e);
+
+/*
+ * indexing.c. Starts the job of a source, or joins the one that runs. `ask` (or NULL: nobody's in particular, guarded) is copied. *ret_stream (or
+ * NULL): the job's own stream, a reference.
+ */
+int indexing_start(struct engine *e, const char *source_id, const struct index_ask *ask,
+                   struct index_waiter *waiter, struct stream **ret_stream,
+                   struct err *err) MUST_CHECK;
 /* Ends a wait early by submitting `then`. With e->lock held. */
 void indexing_cut_wait(struct engine *e, struct index_waiter *w);

@@ -17,8 +17,8 @@
  * others get what there is while it is renewed behind them. *ret_note: what to say beside the hits, or "".
  */
 static int index_for_search(struct engine *e, const struct engine_caller *who, const char *id,
-                            struct index_waiter *wait, struct index **ret, char note[640],
-                            struct err *err)
+                            const struct index_ask *ask, struct index_waiter *wait,
+                            struct index **ret, char note[640], struct err *err)
 {
     note[0] = 0;
     if (wait->is_over) { /* whatever came of it: the newest there is */
@@ -32,12 +32,19 @@ static int index_for_search(struct engine *e, const struct engine_caller *who, c
         if (*ret)
             return 0;
         *ret = who->is_trusted ? NULL : source_any_index(e, id);
-        int r = indexing_start(e, id, *ret ? NULL : wait, NULL, err);
+        int r = indexing_start(e, id, ask, *ret ? NULL : wait, NULL, err);
         if (!*ret)
             return r < 0 ? r : ENGINE_WAITS;
     }
-    if (*ret)
+    if (*ret) {
+        struct index_stats stats;
+        index_stats(*ret, &stats);
+        if (!note[0] && !stats.fingerprint[0])
+            snprintf(note, 640,
+                     "Some files of this source are not indexed yet; these are from "
+                     "those that are.");
         return 0;
+    }
     *err = wait->why;
     int r = wait->result < 0 && wait->result != -ERR_CANCELLED
                 ? wait->result
@@ -66,6 +73,15 @@ static void put_terms(struct json_writer *w, const struct index *ix, struct span
     jw_end_arr(w);
 }
 
+static void put_rank(struct json_writer *w, const char *key, uint32_t rank)
+{
+    jw_key(w, key);
+    if (rank)
+        jw_int(w, rank);
+    else
+        jw_null(w);
+}
+
 static void put_hit(struct json_writer *w, const struct passage *p, const struct search_request *q)
 {
     jw_obj(w);
@@ -77,8 +93,11 @@ static void put_hit(struct json_writer *w, const struct passage *p, const struct
     jw_key(w, "score");
     jw_num(w, (double)p->score);
     jw_kspan(w, "text", p->text);
-    if (q->explain)
+    if (q->explain) {
+        put_rank(w, "word_rank", p->word_rank);
+        put_rank(w, "vector_rank", p->vector_rank);
         put_terms(w, p->index, q->query, p->chunk);
+    }
     jw_end_obj(w);
 }
 
@@ -91,9 +110,11 @@ int engine_search_json(struct engine *e, const struct engine_caller *who,
     struct passages found = {0};
     struct vector_leg *leg = NULL;
     float *vector = NULL;
-    int r = source_resolve(e, who, q->source, SPAN_NULL, id, err);
+    struct index_ask ask = {0};
+    int r = source_resolve_access(e, who, q->source, &q->access, SPAN_NULL, id, &ask, err);
     if (r == 0)
-        r = index_for_search(e, who, id, wait, &ix, note, err);
+        r = index_for_search(e, who, id, &ask, wait, &ix, note, err);
+    index_ask_done(&ask);
     struct retrieval_options o = {
         .max_passages = q->k, .token_budget = SIZE_MAX, .max_per_file = q->k};
     if (r == 0 && (leg = source_leg(e, id, ix)) && vector_leg_dims(leg)) {

@@ -5,34 +5,17 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "index/build_priv.h"
+#include "index/index_priv.h"
 #include "text/utf8.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #define MEMORY_DEFAULT (64u << 20)
 #define PARTIAL_SUFFIX ".partial"
-
-struct index_builder {
-    char *path, *partial; /* owned */
-    enum analyzer analyzer;
-    char revision[SEG_NAME_BYTES], fingerprint[SEG_NAME_BYTES];
-    struct section sections[SEG_SECTIONS]; /* TEXT writes to the segment itself */
-    struct runs runs;
-    struct pool lengths, first_chunks, paths; /* u32 a chunk, u32 a file, struct seg_path a file */
-    uint32_t files_count, chunks_count;
-    uint64_t chunk_terms_total, file_terms_total;
-    uint32_t last_language, last_kind; /* strings repeat: the last one written is reused */
-    char last_language_text[SEG_LANGUAGE_MAX], last_kind_text[SEG_SYMBOL_KIND_MAX];
-    size_t last_language_len, last_kind_len;
-    uint32_t chunk_terms, weight; /* of what is being analysed */
-    bool is_published;            /* the partial file has its final name */
-    bool is_broken;               /* an add failed: finish must not publish */
-};
 
 static int no_memory(struct err *err)
 {
@@ -99,11 +82,14 @@ void index_builder_free(struct index_builder *b)
     for (int i = 0; i < SEG_SECTIONS; i++)
         section_done(&b->sections[i]);
     runs_done(&b->runs);
+    for (size_t i = 0; i < PROSE_LANGUAGES; i++)
+        analyst_free(b->analysts[i]);
     mem_free(b->lengths.ptr);
     mem_free(b->first_chunks.ptr);
     mem_free(b->paths.ptr);
     mem_free(b->path);
     mem_free(b->partial);
+    mem_free(b->last_path);
     mem_free(b);
 }
 
@@ -147,17 +133,9 @@ static struct span cut(struct span s, size_t max)
     return span_first(s, utf8_cut(s, max));
 }
 
-static int add_chunk(struct index_builder *b, const struct index_file_in *file, uint32_t number)
+/* Everything of a chunk but its terms. */
+static int put_chunk(struct index_builder *b, const struct index_chunk_in *in, uint32_t terms)
 {
-    const struct index_chunk_in *in = &file->chunks[number];
-    b->chunk_terms = 0;
-    b->weight = 1;
-    analyze(b->analyzer, span_of(file->text.ptr + in->start, in->len), take_term, b);
-    b->weight = seg_symbol_weight(b->analyzer);
-    analyze(b->analyzer, in->symbol, take_term, b);
-    b->weight = SEG_PATH_WEIGHT;
-    analyze(b->analyzer, file->path, take_term, b);
-    runs_end_chunk(&b->runs, number);
     struct span symbol = cut(in->symbol, SEG_SYMBOL_MAX),
                 kind = cut(in->symbol_kind, SEG_SYMBOL_KIND_MAX);
     struct seg_chunk c = {
@@ -168,18 +146,71 @@ static int add_chunk(struct index_builder *b, const struct index_file_in *file, 
         .text_len = (uint32_t)in->len,
         .symbol_offset = put_string(b, symbol),
         .kind_offset = put_repeated(b, kind, b->last_kind_text, &b->last_kind_len, &b->last_kind),
-        .terms_count = b->chunk_terms,
+        .terms_count = terms,
         .symbol_len = (uint16_t)symbol.len,
         .kind_len = (uint8_t)kind.len,
         .kind = in->kind,
     };
     section_put(&b->sections[SEG_CHUNKS], &c, sizeof c);
     b->chunks_count++;
-    b->chunk_terms_total += b->chunk_terms;
-    return put_u32(&b->lengths, b->chunk_terms) ? 0 : -ERR_NO_MEMORY;
+    b->chunk_terms_total += terms;
+    return put_u32(&b->lengths, terms) ? 0 : -ERR_NO_MEMORY;
 }
 
-static int check_file(const struct index_builder *b, const struct index_file_in *file,
+#define KIND_PROSE 1 /* enum chunk_kind of ingest, which this module does not know */
+
+static bool is_prose(const struct index_builder *b, const struct index_file_in *file)
+{
+    return b->analyzer == ANALYZER_PROSE ||
+           (file->chunk_count && file->chunks[0].kind == KIND_PROSE);
+}
+
+/* The language and the scripts of a file, and who reads it. */
+static int choose_analyst(struct index_builder *b, const struct index_file_in *file)
+{
+    enum prose_language language = PROSE_ENGLISH;
+    uint32_t scripts = script_set(file->text);
+    b->prose = 0;
+    if (is_prose(b, file)) {
+        language = prose_language_guess(file->text);
+        b->prose = (uint8_t)(1 + language);
+    }
+    b->scripts |= scripts;
+    b->analyst = NULL;
+    if (language == PROSE_ENGLISH && !(scripts & SCRIPT_BIT(SCRIPT_SOUTHEAST_ASIA)))
+        return 0;
+    int rc = b->analysts[language]
+                 ? 0
+                 : analyst_new(b->analyzer, PROSE_BIT(language), &b->analysts[language]);
+    b->analyst = b->analysts[language];
+    if (b->analyst)
+        analyst_drop(b->analyst, language);
+    return rc;
+}
+
+static void read_terms(struct index_builder *b, struct span text)
+{
+    if (b->analyst)
+        analyst_read(b->analyst, text, take_term, b);
+    else
+        analyze(b->analyzer, text, take_term, b);
+}
+
+static int add_chunk(struct index_builder *b, const struct index_file_in *file, uint32_t number)
+{
+    const struct index_chunk_in *in = &file->chunks[number];
+    b->chunk_terms = 0;
+    b->weight = 1;
+    read_terms(b, span_of(file->text.ptr + in->start, in->len));
+    b->weight = seg_symbol_weight(b->analyzer);
+    read_terms(b, in->symbol);
+    b->weight = SEG_PATH_WEIGHT;
+    analyze(b->analyzer, file->path, take_term, b);
+    runs_end_chunk(&b->runs, number);
+    return put_chunk(b, in, b->chunk_terms);
+}
+
+static int check_room(const struct index_builder *b, const struct index_file_in *file,
                       struct err *err)
 {
     if (file->path.len > SEG_PATH_MAX)
@@ -189,6 +220,15 @@ static int check_file(const struct index_builder *b, const struct index_file_in 
                        SPAN_ARG(file->path));
     if (b->sections[SEG_STRINGS].len > UINT32_MAX / 2)
         return err_set(err, ERR_TOO_LARGE, "too many names for one index");
+    return 0;
+}
+
+static int check_file(const struct index_builder *b, const struct index_file_in *file,
+                      struct err *err)
+{
+    int rc = check_room(b, file, err);
+    if (rc < 0)
+        return rc;
     for (size_t i = 0; i < file->chunk_count; i++) {
         const struct index_chunk_in *c = &file->chunks[i];
         if (c->start > file->text.len || c->len > file->text.len - c->start)
@@ -217,7 +257,10 @@ static int put_file(struct index_builder *b, const struct index_file_in *file, u
         .terms_count = terms_count,
         .language_len = (uint16_t)language.len,
         .is_test = file->is_test,
+        .prose = b->prose,
+        .stamp = file->stamp,
     };
+    memcpy(f.hash, file->hash, sizeof f.hash);
     section_put(&b->sections[SEG_FILES], &f, sizeof f);
     struct seg_path *p = pool_add(&b->paths, sizeof *p);
     if (!p || !put_u32(&b->first_chunks, first_chunk))
@@ -226,21 +269,9 @@ static int put_file(struct index_builder *b, const struct index_file_in *file, u
     return 0;
 }
 
-int index_builder_add(struct index_builder *b, const struct index_file_in *file, struct err *err)
+/* What ends a file, put from outside or copied. */
+static int end_file(struct index_builder *b, int rc, uint64_t terms, struct err *err)
 {
-    int rc = check_file(b, file, err);
-    if (rc < 0)
-        return rc; /* nothing taken: the caller may go on without this file */
-    uint64_t text_offset = b->sections[SEG_TEXT].len, before = b->chunk_terms_total;
-    uint32_t first_chunk = b->chunks_count;
-    section_put(&b->sections[SEG_TEXT], file->text.ptr, file->text.len);
-    for (uint32_t i = 0; rc == 0 && i < file->chunk_count; i++)
-        rc = add_chunk(b, file, i);
-    uint64_t terms = b->chunk_terms_total - before;
-    if (rc == 0)
-        rc = put_file(b, file, text_offset, first_chunk,
-                      terms > UINT32_MAX ? UINT32_MAX : (uint32_t)terms);
-    runs_end_file(&b->runs, b->files_count);
     b->file_terms_total += terms;
     b->files_count++;
     if (rc < 0 || b->runs.failed) {
@@ -253,8 +284,28 @@ int index_builder_add(struct index_builder *b, const struct index_file_in *file,
             return err_errno(err, b->sections[i].error, "cannot write the index '%s'", b->path);
         }
     }
-    if (!runs_is_full(&b->runs))
-        return 0;
+    return 0;
+}
+
+int index_builder_add(struct index_builder *b, const struct index_file_in *file, struct err *err)
+{
+    int rc = check_file(b, file, err);
+    if (rc < 0)
+        return rc; /* nothing taken: the caller may go on without this file */
+    uint64_t text_offset = b->sections[SEG_TEXT].len, before = b->chunk_terms_total;
+    uint32_t first_chunk = b->chunks_count;
+    section_put(&b->sections[SEG_TEXT], file->text.ptr, file->text.len);
+    rc = choose_analyst(b, file);
+    for (uint32_t i = 0; rc == 0 && i < file->chunk_count; i++)
+        rc = add_chunk(b, file, i);
+    uint64_t terms = b->chunk_terms_total - before;
+    if (rc == 0)
+        rc = put_file(b, file, text_offset, first_chunk,
+                      terms > UINT32_MAX ? UINT32_MAX : (uint32_t)terms);
+    runs_end_file(&b->runs, b->files_count);
+    rc = end_file(b, rc, terms, err);
+    if (rc < 0 || !runs_is_full(&b->runs))
+        return rc;
     rc = runs_spill(&b->runs, err);
     b->is_broken |= rc < 0;
     return rc;
@@ -308,6 +359,7 @@ static int write_segment(struct index_builder *b)
     h->version = SEG_VERSION;
     h->analyzer_version = ANALYZER_VERSION;
     h->analyzer = (uint32_t)b->analyzer;
+    h->scripts = b->scripts;
     h->chunk_terms_total = b->chunk_terms_total;
     h->file_terms_total = b->file_terms_total;
     memcpy(h->revision, b->revision, sizeof h->revision);
@@ -329,21 +381,83 @@ static int write_segment(struct index_builder *b)
     return fault_hit(FAULT_SYNC) ? -EIO : fsync(fd) < 0 ? -errno : 0;
 }
 
-/* Renames the finished file into place and makes the name durable too. */
-static int publish(struct index_builder *b)
+int builder_copy(struct index_builder *b, const struct index *from, uint32_t file, struct err *err)
 {
-    if (rename(b->partial, b->path) < 0)
-        return -errno;
-    b->is_published = true;
-    char *copy = mem_strdup(b->path);
-    /* NOLINTNEXTLINE(concurrency-mt-unsafe): dirname works in our copy */
-    int dir = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    mem_free(copy);
-    if (dir < 0)
-        return -errno;
-    int rc = fsync(dir) < 0 ? -errno : 0;
-    close(dir);
-    return rc;
+    struct index_file_view v;
+    if (!index_file(from, file, &v))
+        return err_set(err, ERR_INVALID, "no such file in the index");
+    struct index_file_in in = {.path = v.path,
+                               .language = v.language,
+                               .text = v.text,
+                               .size = v.size,
+                               .mtime_ns = v.mtime_ns,
+                               .stamp = v.stamp,
+                               .is_test = v.is_test,
+                               .chunk_count = v.chunk_count};
+    memcpy(in.hash, v.hash, sizeof in.hash);
+    int rc = check_room(b, &in, err);
+    if (rc < 0)
+        return rc;
+    struct file_ref at = index_locate(from, file);
+    const struct segment *g = from->parts[at.part].seg;
+    b->prose = g->files[at.file].prose;
+    b->scripts |= script_set(v.text);
+    uint64_t text_offset = b->sections[SEG_TEXT].len, before = b->chunk_terms_total;
+    uint32_t first_chunk = b->chunks_count;
+    section_put(&b->sections[SEG_TEXT], v.text.ptr, v.text.len);
+    for (uint32_t i = 0; rc == 0 && i < v.chunk_count; i++) {
+        const struct seg_chunk *c = &g->chunks[g->files[at.file].first_chunk + i];
+        struct index_chunk_in chunk = {
+            .start_line = c->start_line,
+            .end_line = c->end_line,
+            .start = c->text_start,
+            .len = c->text_len,
+            .symbol = span_of(g->strings + c->symbol_offset, c->symbol_len),
+            .symbol_kind = span_of(g->strings + c->kind_offset, c->kind_len),
+            .kind = c->kind};
+        rc = put_chunk(b, &chunk, c->terms_count);
+    }
+    uint64_t terms = b->chunk_terms_total - before;
+    if (rc == 0)
+        rc = put_file(b, &in, text_offset, first_chunk,
+                      terms > UINT32_MAX ? UINT32_MAX : (uint32_t)terms);
+    return end_file(b, rc, terms, err);
+}
+
+int builder_check_order(struct index_builder *b, struct span path, struct err *err)
+{
+    if (path.len > SEG_PATH_MAX)
+        return 0; /* refused by whoever adds it */
+    if (!b->last_path)
+        b->last_path = mem_try(SEG_PATH_MAX);
+    if (!b->last_path)
+        return no_memory(err);
+    if (b->files_count && span_cmp(path, span_of(b->last_path, b->last_path_len)) <= 0)
+        return err_set(err, ERR_INVALID, "'" SPAN_FMT "' is out of order", SPAN_ARG(path));
+    memcpy(b->last_path, path.ptr, path.len);
+    b->last_path_len = path.len;
+    return 0;
+}
+
+void builder_begin_terms(struct index_builder *b, struct terms *ret)
+{
+    *ret = (struct terms){
+        .sections = b->sections,
+        .lengths = (const uint32_t *)(const void *)b->lengths.ptr,
+        .first_chunk = (const uint32_t *)(const void *)b->first_chunks.ptr,
+        .average = seg_average(b->chunk_terms_total, b->chunks_count),
+    };
+}
+
+int builder_publish(struct index_builder *b, struct err *err)
+{
+    if (b->files_count)
+        qsort(b->paths.ptr, b->files_count, sizeof(struct seg_path), compare_paths);
+    section_put(&b->sections[SEG_PATHS], b->paths.ptr, b->paths.len);
+    int rc = write_segment(b);
+    if (rc == 0)
+        rc = file_publish(b->partial, b->path, &b->is_published);
+    return rc < 0 ? err_errno(err, -rc, "cannot write the index '%s'", b->path) : 0;
 }
 
 int index_builder_finish(struct index_builder *b, struct err *err)
@@ -354,20 +468,8 @@ int index_builder_finish(struct index_builder *b, struct err *err)
     int rc = runs_spill(&b->runs, err);
     if (rc < 0)
         return rc;
-    struct merge_in in = {
-        .runs = &b->runs,
-        .chunk_terms_count = (const uint32_t *)(const void *)b->lengths.ptr,
-        .first_chunk = (const uint32_t *)(const void *)b->first_chunks.ptr,
-        .average = seg_average(b->chunk_terms_total, b->chunks_count),
-    };
-    rc = merge_runs(&in, b->sections, err);
-    if (rc < 0)
-        return rc;
-    if (b->files_count)
-        qsort(b->paths.ptr, b->files_count, sizeof(struct seg_path), compare_paths);
-    section_put(&b->sections[SEG_PATHS], b->paths.ptr, b->paths.len);
-    rc = write_segment(b);
-    if (rc == 0)
-        rc = publish(b);
-    return rc < 0 ? err_errno(err, -rc, "cannot write the index '%s'", b->path) : 0;
+    struct terms terms;
+    builder_begin_terms(b, &terms);
+    rc = merge_runs(&b->runs, &terms, err);
+    return rc < 0 ? rc : builder_publish(b, err);
 }

@@ -4,6 +4,8 @@
 
 #include <stdlib.h>
 
+#define SEARCH_MAX 4096u /* hits */
+
 struct hit_heap {
     struct index_hit *items; /* the caller's, k of them */
     unsigned k, used;

@@ -11,14 +11,13 @@
  * entry holds the term's weight in the file, an upper bound of its weight in any chunk of the file
  * (what pruning needs), and either the one chunk it occurs in or where in LISTS its chunks are.
  */
-#include "base/span.h"
-#include "text/analyze.h"
+#include "index/lexical.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
                "segments are mapped as they are: little-endian only");
 
 #define SEG_MAGIC "HWLEXIX1"
-#define SEG_VERSION 1u
+#define SEG_VERSION 3u
 #define SEG_HEADER_BYTES 4096u
 #define SEG_ALIGN 16u
 #define SEG_NAME_BYTES 256u /* revision, fingerprint; with NUL */
@@ -51,7 +50,8 @@ struct seg_section_ref {
 
 struct seg_header {
     char magic[8];
-    uint32_t version, analyzer_version, analyzer, reserved;
+    uint32_t version, analyzer_version, analyzer;
+    uint32_t scripts; /* SCRIPT_BITs of the texts */
     uint64_t file_bytes;
     uint64_t chunk_terms_total, file_terms_total; /* sums of lengths: averages of BM25 */
     char revision[SEG_NAME_BYTES], fingerprint[SEG_NAME_BYTES];
@@ -68,7 +68,10 @@ struct seg_file {
     uint32_t first_chunk, chunk_count;
     uint32_t terms_count; /* BM25 length */
     uint16_t language_len;
-    uint8_t is_test, reserved;
+    uint8_t is_test;
+    uint8_t prose;  /* 1 + the prose_language it is stemmed in; 0: no prose */
+    uint64_t stamp; /* of the file on disk when it was read; 0 = not to be trusted */
+    uint8_t hash[INDEX_HASH_BYTES];
 };
 
 struct seg_chunk {
@@ -103,7 +106,7 @@ struct seg_entry {
 #define SEG_INLINE_CHUNK_MAX 0x7fffu
 #define SEG_INLINE_TF_MAX 0xffffu
 
-_Static_assert(sizeof(struct seg_file) == 56 && sizeof(struct seg_chunk) == 36 &&
+_Static_assert(sizeof(struct seg_file) == 80 && sizeof(struct seg_chunk) == 36 &&
                    sizeof(struct seg_path) == 16 && sizeof(struct seg_term) == 24 &&
                    sizeof(struct seg_entry) == 12,
                "records have no holes");

@@ -2,6 +2,7 @@
 // passage that shares no word with the question; faults that cost nothing but time; a kill in the middle; an embedder that is not there.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import fs from "node:fs";
 import path from "node:path";
 import { after, before, test } from "node:test";
 import { ROOT, cli, start, tempTree, waitFor } from "./harness.mjs";
@@ -217,6 +218,62 @@ test("the queue can be stopped, and a new index goes on with it", () =>
     assert.match(stopped.vectors.why, /stopped on request/);
     assert.ok(stopped.vectors.covered < stopped.vectors.total);
   }));
+
+test("a change is searched by vectors again, only what is new was sent, and --explain says who found what", () => {
+  const script = "dims=64+alike=vessel~ferry+run=change";
+  return serving(openai(script), TREE, async (server, repo) => {
+    await index(server, repo);
+    await embedded(server);
+    const first = (await log(script)).flatMap((r) => r.texts).length;
+    for (let i = 0; i < 12; i++) { // segments pile up and are merged on the way
+      fs.writeFileSync(path.join(repo, `src/more${i}.py`), `def more${i}(x):\n    """Turns the wheel number ${i}."""\n    return x * ${i}\n`);
+      await index(server, repo);
+    }
+    const searched = () => server.http("POST", "/v1/search", { json: { source: repo, query: "vessel", explain: true } });
+    const hit = await waitFor(async () => (await searched()).json.hits.find((h) => h.path === "docs/harbour.md"), { what: "a hit by vectors", ms: 20000 });
+    assert.deepEqual([hit.word_rank, hit.vector_rank], [null, 1]);
+    const merges = /headwater_index_merges_total (\d+)/.exec(await (await fetch(`${server.url}/metrics`)).text());
+    assert.ok(Number(merges?.[1]) > 0, "segments were merged");
+    const { vectors } = await embedded(server);
+    assert.equal(vectors.covered, vectors.total);
+    const texts = (await log(script)).flatMap((r) => r.texts).filter((text) => text !== "vessel");
+    assert.equal(new Set(texts).size, texts.length, "no text is sent twice");
+    assert.equal(texts.length, vectors.total);
+    assert.ok(first < texts.length);
+  });
+});
+
+const vectorFiles = (dir) => fs.readdirSync(path.join(dir, "index")).filter((f) => f.endsWith(".hwv"));
+
+test("a source that is removed takes its vectors along, also while they are made; a file without a source is swept", async () => {
+  const data = { HEADWATER_EMBEDDER: "ollama:m" };
+  const repo = tempTree(many(300));
+  const server = await start({ args: ["--allow-path", repo], env: { ...data, OLLAMA_HOST: base("dims=8+slow=0.3+run=remove") } });
+  await index(server, repo);
+  const source = await waitFor(async () => { const s = await sourceOf(server); return s.vectors?.covered > 0 && s; }, { what: "some vectors", ms: 20000 });
+  assert.equal(source.vectors.state, "embedding");
+  assert.equal(vectorFiles(server.dataDir).length, 1);
+  const { code, stderr } = await cli(["sources", "--remove", source.name, "--data", server.dataDir]);
+  assert.equal(code, 0, stderr);
+  assert.deepEqual(vectorFiles(server.dataDir), []);
+  const { events } = await server.sse(`/v1/streams/${source.vectors.stream}/events`);
+  let done;
+  for await (const e of events) if (e.event === "done") { done = JSON.parse(e.data); break; }
+  assert.equal(done.reason, "cancelled");
+  assert.deepEqual(vectorFiles(server.dataDir), []);
+  fs.writeFileSync(path.join(server.dataDir, "index", "0123456789abcdef-01234567.hwv"), "left behind");
+  await server.restart({ env: { ...data, OLLAMA_HOST: base("dims=8+run=remove2") } });
+  assert.deepEqual(vectorFiles(server.dataDir), []);
+  await index(server, repo);
+  await embedded(server);
+  const kept = vectorFiles(server.dataDir);
+  assert.equal(kept.length, 1);
+  await server.restart({ env: { ...data, OLLAMA_HOST: base("dims=8+run=remove3") } });
+  await embedded(server);
+  assert.deepEqual(vectorFiles(server.dataDir), kept);
+  assert.deepEqual(await log("dims=8+run=remove3"), [], "what is there is not sent again");
+  await server.stop();
+});
 
 test("doctor says which embedder is configured and what it would contact", async () => {
   const { stdout } = await cli(["doctor"], { env: openai("run=doctor") });

@@ -190,7 +190,7 @@ static void bed_up(struct bed *b, const char *const *env, const char *embedder)
     assert_int_equal(registry_new(&o, &b->registry, &err), 0);
     assert_int_equal(loop_new("test", &b->loop, &err), 0);
     assert_int_equal(loop_start(b->loop, &err), 0);
-    assert_int_equal(runner_new(b->registry, &b->runner, &err), 0);
+    assert_int_equal(runner_new(&b->runner, &err), 0);
     runner_set_sources(b->runner, &(struct runner_sources){bed_random, bed_now, NULL, b});
 }
 
