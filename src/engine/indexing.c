@@ -89,8 +89,9 @@ static int add_file(struct index_builder *b, const struct ingest_file *file, str
                        SPAN_ARG(file->path));
     for (size_t i = 0; i < file->chunk_count; i++) {
         const struct ingest_chunk *c = &file->chunks[i];
-        chunks[i] = (struct index_chunk_in){c->start_line, c->end_line,    c->start,        c->len,
-                                            c->symbol,     c->symbol_kind, (uint8_t)c->kind};
+        chunks[i] =
+            (struct index_chunk_in){c->start_line, c->end_line,    c->start,         c->len,
+                                    c->symbol,     c->symbol_kind, (uint8_t)c->kind, c->is_test};
     }
     struct index_file_in f = {
         .path = file->path,

@@ -171,7 +171,7 @@ static int add_chunk(struct index_builder *b, const struct index_file_in *file, 
         .terms_count = b->chunk_terms,
         .symbol_len = (uint16_t)symbol.len,
         .kind_len = (uint8_t)kind.len,
-        .kind = in->kind,
+        .kind = (uint8_t)(in->kind | (in->is_test ? SEG_KIND_TEST : 0)),
     };
     section_put(&b->sections[SEG_CHUNKS], &c, sizeof c);
     b->chunks_count++;

@@ -8,6 +8,7 @@
 #include "ingest/chunk.h"
 #include "ingest/encoding.h"
 #include "ingest/filter.h"
+#include "ingest/notebook.h"
 #include "ingest/walk.h"
 
 #include <errno.h>
@@ -28,6 +29,7 @@ struct slot {
     int64_t mtime_ns;
     struct symbols_job job;
     bool has_job;
+    bool has_cells; /* a notebook: its symbols are in job */
 };
 
 struct ingest {
@@ -177,6 +179,27 @@ static const char *read_open_file(int fd, struct slot *s, size_t *ret_len)
     return NULL;
 }
 
+/* A notebook becomes the text of its cells; what only bears the name of one stays JSON. */
+static const char *read_notebook(struct slot *s)
+{
+    struct buf text;
+    if (!span_is(span_str(s->lang->name), "notebook"))
+        return NULL;
+    buf_init(&text, (size_t)LIMIT_FILE_BYTES * 3 + 16);
+    int r = notebook_text(s->text, &text, &s->job.symbols);
+    if (r > 0) {
+        buf_done(&s->decoded);
+        s->decoded = text;
+        s->text = buf_span(&s->decoded);
+        s->has_cells = true;
+        return NULL;
+    }
+    buf_done(&text);
+    symbols_clear(&s->job.symbols);
+    s->lang = language_named(SPAN_LIT("json"));
+    return r < 0 ? "not enough memory to read it" : NULL;
+}
+
 static const char *load(struct ingest *in, struct slot *s)
 {
     size_t len = 0;
@@ -194,6 +217,9 @@ static const char *load(struct ingest *in, struct slot *s)
     if (reason)
         return reason;
     s->lang = language_of(s->entry->path, s->text);
+    reason = read_notebook(s);
+    if (reason)
+        return reason;
     return filter_content(s->text, span_str(s->lang->name));
 }
 
@@ -293,7 +319,10 @@ static bool is_test_path(struct span path)
 static int hand_out(struct ingest *in, struct slot *s, struct ingest_file *ret, struct err *err)
 {
     bool has_tags = s->has_job && s->job.symbols.count > 0;
-    int r = chunk_text(&in->chunks, s->text, s->lang, has_tags ? &s->job.symbols : NULL);
+    bool has_symbols = has_tags || s->has_cells;
+    int r = has_tags ? symbols_join(&s->job.symbols, s->text, s->lang) : 0;
+    if (r == 0)
+        r = chunk_text(&in->chunks, s->text, s->lang, has_symbols ? &s->job.symbols : NULL);
     in->files_done++;
     if (r < 0)
         return err_set(err, ERR_NO_MEMORY, "not enough memory to cut '" SPAN_FMT "'",
