@@ -101,10 +101,12 @@ int chat_decode(json_t *root, struct chat_fields *f)
     f->provider = want_string(f, root, "provider", "provider", false);
     f->model = want_string(f, root, "model", "model", false);
     f->language = want_string(f, root, "language", "language", false);
-    static const char *const filters[] = {"excluded_dirs", "excluded_files", "included_dirs",
-                                          "included_files"};
-    for (size_t i = 0; i < ARRAY_LEN(filters); i++)
-        (void)want_string(f, root, filters[i], filters[i], false);
+    f->filters = (struct engine_filters){
+        .excluded_dirs = want_string(f, root, "excluded_dirs", "excluded_dirs", false),
+        .excluded_files = want_string(f, root, "excluded_files", "excluded_files", false),
+        .included_dirs = want_string(f, root, "included_dirs", "included_dirs", false),
+        .included_files = want_string(f, root, "included_files", "included_files", false),
+    };
     return f->issue_count ? -ERR_INVALID : 0;
 }
 

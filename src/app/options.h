@@ -41,6 +41,8 @@ enum option_id {
     OPT_EXPLAIN,
     OPT_NAME,
     OPT_FORCE,
+    OPT_INCLUDE,
+    OPT_EXCLUDE,
     OPT_REPORT,
     OPT_RUN,
     OPT_DEPTH,

@@ -122,7 +122,8 @@ static void resolve(struct answer *a)
         a->research.question =
             span_first(a->research.question, utf8_cut(a->research.question, LIMIT_QUERY_BYTES));
     if (r == 0)
-        r = source_resolve(a->engine, &a->who, a->request.source, SPAN_NULL, a->source_id, &err);
+        r = source_resolve_wanted(a->engine, &a->who, a->request.source, SPAN_NULL,
+                                  &a->request.filters, a->source_id, &err);
     if (r == 0)
         a->index = source_fresh_index(a->engine, a->source_id, stream_stop_flag(a->running.stream));
     if (r == 0 && answer_is_stopped(a))

@@ -81,11 +81,21 @@ bool engine_wait_cancel(struct engine *e, struct index_waiter *w);
 
 #define SOURCE_NAME_MAX 128
 
+/*
+ * Which files of a source are wanted (ingest/filter_set.h says what entries mean): DeepWiki's lists, or our patterns. Zero is
+ * all files. Requests with equal filters share an index, others have their own.
+ */
+struct engine_filters {
+    struct span excluded_dirs, excluded_files, included_dirs, included_files;
+    const json_t *include, *exclude; /* arrays of strings, or NULL */
+};
+
 struct index_request {
     struct span source; /* a directory or file on this machine, or the name of a source */
     struct span
         name; /* name to keep it under; empty = the path's last component. No path, no URL, no id */
     bool force; /* also when nothing has changed */
+    struct engine_filters filters;
 };
 /*
  * Starts (or joins) the indexing of a source. *ret_stream: its progress, status events
@@ -110,6 +120,7 @@ int engine_file_json(struct engine *e, const struct engine_caller *who, struct s
 
 struct search_request {
     struct span source, query;
+    struct engine_filters filters;
     unsigned k; /* 1..100 */
     bool explain;
 };
@@ -134,6 +145,7 @@ struct answer_request {
     const struct chat_turn *messages; /* at least one; the last is the user's */
     size_t message_count;
     struct span file_path, model, language; /* empty = default */
+    struct engine_filters filters;
     struct span provider;  /* ptr NULL = default; the empty string is a name that no provider has */
     const char *stream_id; /* from stream_new_id, or NULL */
     json_t *keep; /* what the spans point into; the engine takes the reference when it succeeds */

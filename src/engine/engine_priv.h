@@ -68,6 +68,22 @@ void emit_error(struct stream *s, const struct err *err,
  */
 int source_resolve(struct engine *e, const struct engine_caller *who, struct span named,
                    struct span name, char ret_id[STORE_ID_MAX], struct err *err) MUST_CHECK;
+/*
+ * The same for the files that the filters leave (filters.c): without any that is the source itself, else one of its own, made
+ * at the first time. It is called "name~hash" unless `name` says otherwise. -ERR_INVALID, -ERR_LIMIT: bad filters.
+ */
+int source_resolve_wanted(struct engine *e, const struct engine_caller *who, struct span named,
+                          struct span name, const struct engine_filters *filters,
+                          char ret_id[STORE_ID_MAX], struct err *err) MUST_CHECK;
+/* The source with exactly this location; made when there is none. */
+int source_at(struct engine *e, const struct engine_caller *who, const char *location,
+              const char *kind, struct span name, char ret_id[STORE_ID_MAX],
+              struct err *err) MUST_CHECK;
+/* A row's location is a path (or URL), and after a line end the canonical text of its filters (ingest/filter_set.h). */
+struct span location_path(struct span location);
+struct span location_filters(struct span location);
+/* The canonical text of what a request wants. */
+int filters_text(const struct engine_filters *f, struct buf *out, struct err *err) MUST_CHECK;
 /* Reference to the open index, or NULL when there is none, the tree has changed since, or *cancel (may be NULL). Blocks. */
 struct index *source_fresh_index(struct engine *e, const char *id, const _Atomic bool *cancel);
 /* The newest index there is, fresh or not; NULL when none. */

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metric.h"
+#include "ingest/filter_set.h"
 #include "ingest/ingest.h"
 
 #include <errno.h>
@@ -40,6 +41,7 @@ struct index_job {
     char source_id[STORE_ID_MAX];
     char tenant[STORE_ID_MAX];
     char *location;
+    struct filter_patterns filters;    /* owned */
     char lost_why[200];                /* why the index that was there cannot be used, or "" */
     bool has_begun;                    /* under engine->lock */
     char file_name[STORE_ID_MAX + 24]; /* of the new segment, below index_dir */
@@ -163,6 +165,8 @@ static int build(struct index_job *job, const char *path, struct ingest_progress
     struct index_builder *b = NULL;
     struct ingest_options io = {
         .root = job->location,
+        .excludes = (const char *const *)job->filters.excludes,
+        .includes = (const char *const *)job->filters.includes,
         .cancel = stream_stop_flag(job->running.stream),
         .use_ctags = true,
     };
@@ -336,6 +340,7 @@ static void job_free(struct index_job *job)
 {
     struct engine *e = job->engine;
     mem_free(job->location);
+    filter_patterns_done(&job->filters);
     running_leave(e, &job->running);
     mem_free(job); /* running_leave was its last use of the engine */
 }
@@ -420,7 +425,8 @@ static void run_job(struct work *work)
 
 /* The part of a source that its job needs. */
 struct job_source {
-    char *location; /* owned */
+    char *location;                 /* owned */
+    struct filter_patterns filters; /* owned */
     char tenant[STORE_ID_MAX], lost_why[200];
 };
 
@@ -437,6 +443,8 @@ static int job_new(struct engine *e, const char *source_id, struct job_source *f
     struct index_job *job = mem_alloc(sizeof *job);
     *job = (struct index_job){.work.run = run_job, .engine = e, .running.stop = on_stop};
     job->location = take_ptr(from->location);
+    job->filters = from->filters;
+    from->filters = (struct filter_patterns){0};
     snprintf(job->source_id, sizeof job->source_id, "%s", source_id);
     snprintf(job->tenant, sizeof job->tenant, "%s", from->tenant);
     snprintf(job->lost_why, sizeof job->lost_why, "%s", from->lost_why);
@@ -449,6 +457,7 @@ static int job_new(struct engine *e, const char *source_id, struct job_source *f
     if (r < 0) {
         stream_close(s, "error", NULL);
         mem_free(job->location);
+        filter_patterns_done(&job->filters);
         mem_free(job);
     } else {
         *ret = job;
@@ -482,10 +491,11 @@ static int join_running(struct engine *e, const char *source_id, struct index_wa
         join(s->job, waiter, ret_stream);
         r = 1;
     } else {
-        ret->location = mem_try_strndup(s->row.location, strlen(s->row.location));
+        struct span where = span_str(s->row.location), path = location_path(where);
+        ret->location = mem_try_strndup(path.ptr, path.len);
         snprintf(ret->tenant, sizeof ret->tenant, "%s", s->row.tenant);
         snprintf(ret->lost_why, sizeof ret->lost_why, "%s", s->is_index_lost ? s->lost_why : "");
-        if (!ret->location)
+        if (!ret->location || filter_patterns_read(location_filters(where), &ret->filters) < 0)
             r = err_set(err, ERR_NO_MEMORY, "out of memory");
     }
     lock_leave(&e->lock);
@@ -531,6 +541,7 @@ int indexing_start(struct engine *e, const char *source_id, struct index_waiter 
         return r < 0 ? r : 0;
     r = job_new(e, source_id, &from, &job, err);
     mem_free(from.location);
+    filter_patterns_done(&from.filters);
     if (r < 0)
         return r;
     lock_enter(&e->lock);
@@ -574,7 +585,8 @@ int engine_index(struct engine *e, const struct engine_caller *who,
                  const struct index_request *request, struct stream **ret_stream, struct err *err)
 {
     char id[STORE_ID_MAX];
-    int r = source_resolve(e, who, request->source, request->name, id, err);
+    int r =
+        source_resolve_wanted(e, who, request->source, request->name, &request->filters, id, err);
     if (r < 0)
         return r;
     if (!request->force) {

@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "ingest/filter_set.h"
 #include "ingest/ingest.h"
 #include "text/utf8.h"
 
@@ -226,7 +227,8 @@ static void name_from_path(const char *path, char ret[SOURCE_NAME_MAX + 1])
 
 /* A new row; a name that is taken by another folder gets a number. */
 static int source_create(struct engine *e, const struct engine_caller *who, const char *path,
-                         struct span name, char ret_id[STORE_ID_MAX], struct err *err)
+                         const char *kind, struct span name, char ret_id[STORE_ID_MAX],
+                         struct err *err)
 {
     char base[SOURCE_NAME_MAX + 1], tried[SOURCE_NAME_MAX + 16];
     if (name.len)
@@ -241,7 +243,7 @@ static int source_create(struct engine *e, const struct engine_caller *who, cons
             snprintf(tried, sizeof tried, "%s", base);
         else
             snprintf(tried, sizeof tried, "%s-%d", base, n);
-        bool ok = set_text(&row.name, tried) && set_text(&row.kind, "local") &&
+        bool ok = set_text(&row.name, tried) && set_text(&row.kind, kind) &&
                   set_text(&row.location, path) && set_text(&row.index_file, "") &&
                   set_text(&row.revision, "") && set_text(&row.fingerprint, "") &&
                   set_text(&row.state, "new") && set_text(&row.error, "");
@@ -317,13 +319,31 @@ static int resolve_path(struct engine *e, const struct engine_caller *who, const
         r = store_source_find(e->options.store, who->tenant, real, &row, err);
         bool is_new = r == -ERR_NOT_FOUND;
         if (is_new)
-            r = source_create(e, who, real, name, ret_id, err);
+            r = source_create(e, who, real, "local", name, ret_id, err);
         lock_leave(&e->rows);
         if (is_new)
             return r;
     }
     if (r == 0)
         return take_found(e, who, &row, name, ret_id, err);
+    store_source_done(&row);
+    return r;
+}
+
+int source_at(struct engine *e, const struct engine_caller *who, const char *location,
+              const char *kind, struct span name, char ret_id[STORE_ID_MAX], struct err *err)
+{
+    struct store_source row = {0};
+    if (name.len && !is_source_name(name))
+        return bad_name(name, err);
+    lock_enter(&e->rows); /* of several who come at once, one makes it */
+    int r = store_source_find(e->options.store, who->tenant, location, &row, err);
+    bool is_new = r == -ERR_NOT_FOUND;
+    if (is_new)
+        r = source_create(e, who, location, kind, name, ret_id, err);
+    lock_leave(&e->rows);
+    if (r == 0 && !is_new)
+        return source_adopt(e, &row, ret_id, err);
     store_source_done(&row);
     return r;
 }
@@ -430,8 +450,17 @@ static bool is_unchanged(struct engine *e, const char *id, const struct source_s
 {
     char now[17];
     uint64_t began = clock_ms();
-    struct ingest_options o = {.root = st->location, .cancel = cancel};
-    if (ingest_fingerprint(&o, now, NULL) < 0 || strcmp(now, st->fingerprint) != 0)
+    struct filter_patterns p = {0};
+    if (filter_patterns_read(location_filters(span_str(st->location)), &p) < 0)
+        return false;
+    st->location[location_path(span_str(st->location)).len] = '\0';
+    struct ingest_options o = {.root = st->location,
+                               .excludes = (const char *const *)p.excludes,
+                               .includes = (const char *const *)p.includes,
+                               .cancel = cancel};
+    int r = ingest_fingerprint(&o, now, NULL);
+    filter_patterns_done(&p);
+    if (r < 0 || strcmp(now, st->fingerprint) != 0)
         return false;
     lock_enter(&e->lock);
     struct live_source *s = source_live(e, id);
@@ -477,7 +506,13 @@ static void put_source(struct json_writer *w, const struct store_source *s, bool
     jw_kstr(w, "id", s->id);
     jw_kstr(w, "name", s->name);
     jw_kstr(w, "kind", s->kind);
-    jw_kstr(w, "location", s->location);
+    jw_kspan(w, "location", location_path(span_str(s->location)));
+    struct span filters = location_filters(span_str(s->location)), line;
+    jw_key(w, "filters");
+    jw_arr(w);
+    while (span_next(&filters, '\n', &line))
+        jw_span(w, line);
+    jw_end_arr(w);
     jw_kstr(w, "state", is_indexing ? "indexing" : s->state);
     jw_kstr(w, "revision", s->revision);
     jw_kint(w, "files", s->files);

@@ -88,7 +88,7 @@ int engine_search_json(struct engine *e, const struct engine_caller *who,
     char id[STORE_ID_MAX], note[640];
     struct index *ix = NULL;
     struct passages found = {0};
-    int r = source_resolve(e, who, q->source, SPAN_NULL, id, err);
+    int r = source_resolve_wanted(e, who, q->source, SPAN_NULL, &q->filters, id, err);
     if (r == 0)
         r = index_for_search(e, who, id, wait, &ix, note, err);
     struct retrieval_options o = {

@@ -331,10 +331,9 @@ static bool is_unit(const struct chunker *c, int32_t symbol, uint32_t lines)
     if (symbol < 0)
         return false;
     const struct symbol *s = &c->symbols->items[symbol];
-    bool is_within = s->parent >= 0 && !symbol_is_container(c->symbols->items[s->parent].kind);
-    const char *kind = s->kind;
-    return lines >= (is_within ? INNER_UNIT_LINES : UNIT_LINES) && !symbol_is_container(kind) &&
-           !span_is(span_str(kind), "test");
+    bool is_within = s->parent >= 0 && !c->symbols->items[s->parent].is_container;
+    return lines >= (is_within ? INNER_UNIT_LINES : UNIT_LINES) && !s->is_container &&
+           strcmp(s->kind, "test") != 0;
 }
 
 static bool holds_unit(const struct chunker *c, size_t index)
@@ -351,7 +350,7 @@ static bool opens(const struct chunker *c, size_t index, uint32_t first)
     const struct symbol *s = &c->symbols->items[index];
     if (index + 1 >= c->symbols->count || c->symbols->items[index + 1].parent != (int32_t)index)
         return false;
-    if (!symbol_is_container(s->kind))
+    if (!s->is_container)
         return is_too_large(c, first, s->last, c->shape->whole_lines);
     if (is_too_large(c, first, s->last, c->shape->container_lines))
         return true;

@@ -88,10 +88,13 @@ static bool is_type(const struct tokens *t, size_t i, char type)
 
 static bool in_list(const struct token *w, const char *list)
 {
-    struct span rest = span_str(list), item;
-    while (span_next(&rest, ' ', &item))
-        if (span_eq(item, span_of(w->ptr, w->len)))
+    for (size_t n; *list; list += list[n] ? n + 1 : n) {
+        n = 0;
+        while (list[n] && list[n] != ' ')
+            n++;
+        if (n == w->len && memcmp(list, w->ptr, n) == 0)
             return true;
+    }
     return false;
 }
 

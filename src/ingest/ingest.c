@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define INGEST_VERSION 2     /* counted up when the same files give other chunks */
 #define CTAGS_FAILURES_MAX 3 /* then it is not tried again in this run */
 
 /* A file that was read and waits to be handed out. */
@@ -384,7 +385,9 @@ int ingest_fingerprint(const struct ingest_options *options, char ret[17], struc
     int r = walk_open(&w, options, err);
     if (r == 0)
         r = walk_run(&w, options, err);
-    uint64_t hash = w.rules_hash;
+    /* What an older program cut is cut again. */
+    uint64_t version[2] = {w.rules_hash, INGEST_VERSION},
+             hash = hash_stable(version, sizeof version);
     for (size_t i = 0; r == 0 && i < w.count; i++) {
         const struct walk_entry *e = &w.entries[i];
         uint64_t item[4] = {hash, hash_stable(e->path.ptr, e->path.len), e->size,

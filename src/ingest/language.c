@@ -225,7 +225,7 @@ static bool list_has(const char *list, struct span item, bool fold)
 {
     struct span rest = span_str(list), word;
     while (item.len && span_next(&rest, ' ', &word))
-        if (fold ? span_eq_nocase(word, item) : span_eq(word, item))
+        if (word.len == item.len && (fold ? span_eq_nocase(word, item) : span_eq(word, item)))
             return true;
     return false;
 }

@@ -21,7 +21,7 @@ int symbols_add(struct symbol_list *l, uint32_t first, uint32_t last, struct spa
         l->items = items;
         l->cap = cap;
     }
-    l->items[l->count++] = (struct symbol){first, last, name, kind, -1, 0, false};
+    l->items[l->count++] = (struct symbol){first, last, name, kind, -1, 0, false, false};
     return 0;
 }
 
@@ -86,6 +86,7 @@ void symbols_settle(struct symbol_list *l, uint32_t line_count)
         }
         s.parent = depth > 0 ? open[depth - 1] : -1;
         s.depth = depth;
+        s.is_container = symbol_is_container(s.kind);
         l->items[kept] = s;
         open[depth++] = (int32_t)kept;
         kept++;

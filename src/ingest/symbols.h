@@ -15,6 +15,7 @@ struct symbol {
     const char *kind;     /* static: "function", "class", "heading", … */
     int32_t parent;       /* index, or -1; set by symbols_settle */
     uint32_t depth;       /* 0 at the top; set by symbols_settle */
+    bool is_container;    /* symbol_is_container(kind); set by symbols_settle */
     bool is_test;         /* set by chunk_text, by what the text says */
 };
 

@@ -262,9 +262,36 @@ static int punctuation(struct scan *s, char c)
     return 0;
 }
 
+static bool is_plain(char c)
+{
+    return isalnum((unsigned char)c) || c == '_' || (unsigned char)c >= 0x80;
+}
+
+/* The same within a body, where no head is kept. */
+static void plain_body(struct scan *s)
+{
+    bool has_raw = s->lang->lex & (LEX_RUST | LEX_CPP);
+    const char *p = s->p;
+    size_t i = s->i, n = s->n, last = n;
+    for (; i < n; i++) {
+        if (p[i] == ' ' || p[i] == '\t' || p[i] == '\r' || p[i] == '\f')
+            continue;
+        if (!is_plain(p[i]) || (has_raw && (p[i] == 'r' || p[i] == 'R')))
+            break;
+        last = i;
+    }
+    if (last < n)
+        s->lex.last = p[last];
+    s->i = i;
+}
+
 /* Characters that begin nothing special: taken as they come. */
 static void plain_run(struct scan *s)
 {
+    if (!is_open(s)) {
+        plain_body(s);
+        return;
+    }
     while (s->i < s->n) {
         char c = s->p[s->i];
         if (c == ' ' || c == '\t' || c == '\r' || c == '\f') {
@@ -272,7 +299,7 @@ static void plain_run(struct scan *s)
             s->i++;
             continue;
         }
-        if (!isalnum((unsigned char)c) && c != '_' && (unsigned char)c < 0x80)
+        if (!is_plain(c))
             return;
         if ((c == 'r' || c == 'R') && (s->lang->lex & (LEX_RUST | LEX_CPP)))
             return;
