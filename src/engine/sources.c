@@ -511,7 +511,8 @@ static void put_source(struct json_writer *w, const struct store_source *s, bool
     jw_key(w, "filters");
     jw_arr(w);
     while (span_next(&filters, '\n', &line))
-        jw_span(w, line);
+        if (line.len)
+            jw_span(w, line);
     jw_end_arr(w);
     jw_kstr(w, "state", is_indexing ? "indexing" : s->state);
     jw_kstr(w, "revision", s->revision);
