@@ -24,6 +24,7 @@
 
 #define PASSAGES_MAX 24
 #define PASSAGE_TOKENS_MAX 8000
+#define DEFINITIONS 3
 
 enum { M_ANSWERS, M_FAILED, M_CANCELLED, M_TOKENS, M_CITATIONS };
 static struct metric metrics[] = {
@@ -185,6 +186,7 @@ static void retrieve(struct answer *a)
         .max_passages = PASSAGES_MAX,
         .token_budget = PASSAGE_TOKENS_MAX,
         .near_path = a->request.file_path,
+        .definitions = DEFINITIONS,
     };
     int r = answer_is_stopped(a)
                 ? -ERR_CANCELLED

@@ -13,7 +13,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define SEARCH_MAX 1000u /* hits */
+#define SEARCH_MAX 4096u /* hits */
 #define BUCKETS 1024u
 #define BOUND_SLACK 1.0001f /* bounds are summed in another order than scores */
 

@@ -17,7 +17,7 @@
 #define EVAL_FILE_MAX ((size_t)1 << 30) /* bytes of one file of a pack */
 #define EVAL_SAMPLE_MAX (256u << 10)    /* bytes looked at to choose the analyser */
 #define EVAL_SAMPLE_DOC 512u
-#define EVAL_DEPTH_MAX 1000u
+#define EVAL_DEPTH_MAX 4096u
 
 struct eval_doc {
     char *id; /* owned */

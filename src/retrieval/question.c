@@ -10,9 +10,12 @@ static const char *const openers[] = {
     "the",   "a",      "an",      "there", "describe", "in",      "this",    "that",
     "it",    "to",     "exactly", "if",    "of",       "about",   "has",     "have",
 };
-static const char *const closers[] = {"work",    "works", "done",    "implemented", "happen",
-                                      "happens", "made",  "located", "exactly",     "here",
-                                      "there",   "exist", "exists"};
+/* What is asked to happen to anything: of "where is X decided?", X is looked for. */
+static const char *const closers[] = {
+    "work",    "works",   "done",    "implemented", "happen",  "happens",    "made",
+    "located", "exactly", "here",    "there",       "exist",   "exists",     "decided",
+    "defined", "decide",  "handled", "declared",    "managed", "determined", "performed",
+};
 
 static bool is_letter(char c)
 {

@@ -21,12 +21,16 @@
 #define GRAM_TEXT_MAX 16384u
 #define NONE 0xffffu
 
+#define FOLDED_MAX (2u * GRAM_TEXT_MAX + 2u)
+
 struct grams {
     uint32_t keys[GRAMS_MAX];
     uint16_t slots[SLOTS];
     uint16_t with[GRAMS_MAX]; /* candidates with it */
     uint8_t times[GRAMS_MAX]; /* in the question */
     uint16_t count;
+    uint64_t maybe[1024];    /* one bit a hash: most groups of a text are none of the question's */
+    char folded[FOLDED_MAX]; /* scratch */
 };
 
 struct candidate {
@@ -34,59 +38,78 @@ struct candidate {
     uint16_t *found; /* of each group of the question */
 };
 
-struct reader { /* the last four characters of a text as it is compared */
-    uint32_t gram;
-    uint32_t length;
-    char before;
-};
+static uint32_t hash_of(uint32_t gram)
+{
+    return gram * 2654435761u;
+}
 
 static uint32_t slot_of(const struct grams *g, uint32_t gram)
 {
-    uint32_t at = (gram * 2654435761u) >> 21;
+    uint32_t at = hash_of(gram) >> 21;
     while (g->slots[at] != NONE && g->keys[g->slots[at]] != gram)
         at = (at + 1) & (SLOTS - 1);
     return at;
 }
 
-typedef void (*take_gram)(void *ctx, uint32_t gram);
-
-static void push_char(struct reader *r, char c, take_gram take, void *ctx)
+/* Of each byte: itself in lower case, or a space where it parts words. */
+static const char *fold_table(void)
 {
-    if (c == ' ' && (r->gram & 0xff) == ' ')
-        return;
-    r->gram = r->gram << 8 | (unsigned char)c;
-    if (++r->length >= 4)
-        take(ctx, r->gram);
+    /* clang-format off */
+    static const char table[257] =
+        "                                                0123456789      "
+        " abcdefghijklmnopqrstuvwxyz      abcdefghijklmnopqrstuvwxyz     "
+        "\x80\x81\x82\x83\x84\x85\x86\x87\x88\x89\x8a\x8b\x8c\x8d\x8e\x8f"
+        "\x90\x91\x92\x93\x94\x95\x96\x97\x98\x99\x9a\x9b\x9c\x9d\x9e\x9f"
+        "\xa0\xa1\xa2\xa3\xa4\xa5\xa6\xa7\xa8\xa9\xaa\xab\xac\xad\xae\xaf"
+        "\xb0\xb1\xb2\xb3\xb4\xb5\xb6\xb7\xb8\xb9\xba\xbb\xbc\xbd\xbe\xbf"
+        "\xc0\xc1\xc2\xc3\xc4\xc5\xc6\xc7\xc8\xc9\xca\xcb\xcc\xcd\xce\xcf"
+        "\xd0\xd1\xd2\xd3\xd4\xd5\xd6\xd7\xd8\xd9\xda\xdb\xdc\xdd\xde\xdf"
+        "\xe0\xe1\xe2\xe3\xe4\xe5\xe6\xe7\xe8\xe9\xea\xeb\xec\xed\xee\xef"
+        "\xf0\xf1\xf2\xf3\xf4\xf5\xf6\xf7\xf8\xf9\xfa\xfb\xfc\xfd\xfe\xff";
+    /* clang-format on */
+    return table;
 }
 
-/* Lower case, words apart by one space; parts of a name are words. */
-static void read_grams(struct reader *r, struct span text, take_gram take, void *ctx)
+/*
+ * A text as it is compared: lower case, a space at both ends, words apart by one space; parts of a name are words. At most
+ * FOLDED_MAX bytes. Without branches where it can be: this reads every byte of every candidate.
+ */
+static size_t fold(struct span text, char *ret)
 {
-    push_char(r, ' ', take, ctx);
+    const char *table = fold_table();
+    size_t n = 0;
+    char before = ' ', last = ' ';
+    text = span_first(text, text.len < GRAM_TEXT_MAX ? text.len : GRAM_TEXT_MAX);
+    ret[n++] = ' ';
     for (size_t i = 0; i < text.len; i++) {
-        char c = text.ptr[i];
-        bool is_upper = c >= 'A' && c <= 'Z', is_lower = c >= 'a' && c <= 'z';
-        if (is_upper && r->before >= 'a' && r->before <= 'z')
-            push_char(r, ' ', take, ctx);
-        r->before = c;
-        if (is_upper)
-            c = (char)(c | 32);
-        else if (!is_lower && !(c >= '0' && c <= '9') && (unsigned char)c < 0x80)
-            c = ' ';
-        push_char(r, c, take, ctx);
+        char c = text.ptr[i], low = table[(unsigned char)c];
+        if (low != c && low != ' ' && before >= 'a' && before <= 'z')
+            ret[n++] = ' ';
+        before = c;
+        ret[n] = low;
+        n += (low != ' ') | (last != ' ');
+        last = low;
     }
-    push_char(r, ' ', take, ctx);
+    ret[n] = ' ';
+    return n + (last != ' ');
 }
 
-static void add_gram(void *ctx, uint32_t gram)
+static uint32_t gram_at(const char *p)
 {
-    struct grams *g = ctx;
+    return (uint32_t)(unsigned char)p[0] << 24 | (uint32_t)(unsigned char)p[1] << 16 |
+           (uint32_t)(unsigned char)p[2] << 8 | (unsigned char)p[3];
+}
+
+static void add_gram(struct grams *g, uint32_t gram)
+{
     uint32_t at = slot_of(g, gram);
     if (g->slots[at] == NONE) {
         if (g->count == GRAMS_MAX)
             return;
         g->keys[g->count] = gram;
         g->slots[at] = g->count++;
+        uint32_t hash = hash_of(gram);
+        g->maybe[hash >> 22] |= UINT64_C(1) << (hash >> 16 & 63);
     }
     uint8_t *times = &g->times[g->slots[at]];
     if (*times < UINT8_MAX)
@@ -104,43 +127,43 @@ static void note_term(void *ctx, struct span term, uint32_t position)
 static void read_question(struct grams *g, struct span text)
 {
     struct span rest = text, word;
-    struct reader r = {0};
+    size_t n = 0; /* of the run of words read last */
     while (span_next(&rest, ' ', &word)) {
         bool is_told = false;
         analyze(ANALYZER_PROSE, word, note_term, &is_told);
-        if (is_told)
-            read_grams(&r, word, add_gram, g);
-        else
-            r = (struct reader){0};
+        if (!is_told || n + 2 * word.len + 2 > FOLDED_MAX) {
+            n = 0;
+            continue;
+        }
+        size_t start = n > 3 ? n - 3 : 0; /* its last letters stand beside the next word */
+        size_t at = n ? n - 1 : 0;        /* and one space between them */
+        n = at + fold(word, g->folded + at);
+        for (size_t i = start; i + 4 <= n; i++)
+            add_gram(g, gram_at(g->folded + i));
     }
 }
 
-struct counting {
-    const struct grams *grams;
-    uint16_t *found;
-};
-
-static void count_gram(void *ctx, uint32_t gram)
+static void count_grams(struct grams *g, struct span text, uint16_t times, struct candidate *ret)
 {
-    struct counting *c = ctx;
-    uint16_t i = c->grams->slots[slot_of(c->grams, gram)];
-    if (i != NONE && c->found[i] < UINT16_MAX)
-        c->found[i]++;
+    size_t n = fold(text, g->folded);
+    uint32_t gram = gram_at("    ");
+    for (size_t i = 0; i < n; i++) {
+        gram = gram << 8 | (unsigned char)g->folded[i];
+        uint32_t hash = hash_of(gram);
+        if (i < 3 || !(g->maybe[hash >> 22] >> (hash >> 16 & 63) & 1))
+            continue;
+        uint16_t at = g->slots[slot_of(g, gram)];
+        if (at != NONE && ret->found[at] < UINT16_MAX - times)
+            ret->found[at] = (uint16_t)(ret->found[at] + times);
+    }
+    ret->length += (uint32_t)n * times;
 }
 
 static void count_in(struct grams *g, const struct index_chunk_view *chunk, struct candidate *ret)
 {
-    struct counting c = {g, ret->found};
-    struct reader r = {0};
-    for (unsigned i = 0; i < PATH_TIMES; i++)
-        read_grams(&r, chunk->path, count_gram, &c);
-    for (unsigned i = 0; i < SYMBOL_TIMES; i++)
-        read_grams(&r, chunk->symbol, count_gram, &c);
-    read_grams(
-        &r,
-        span_first(chunk->text, chunk->text.len < GRAM_TEXT_MAX ? chunk->text.len : GRAM_TEXT_MAX),
-        count_gram, &c);
-    ret->length = r.length;
+    count_grams(g, chunk->path, PATH_TIMES, ret);
+    count_grams(g, chunk->symbol, SYMBOL_TIMES, ret);
+    count_grams(g, chunk->text, 1, ret);
     for (uint16_t i = 0; i < g->count; i++)
         if (ret->found[i])
             g->with[i]++;
@@ -149,18 +172,19 @@ static void count_in(struct grams *g, const struct index_chunk_view *chunk, stru
 static void add_gram_scores(const struct grams *g, const struct candidate *items,
                             struct index_hit *hits, uint32_t n)
 {
-    float scores[RANK_DEPTH], average = 0, low = INFINITY, high = 0;
+    float weights[GRAMS_MAX], scores[RANK_DEPTH], average = 0, low = INFINITY, high = 0;
     for (uint32_t k = 0; k < n; k++)
         average += (float)items[k].length / (float)n;
+    for (uint16_t i = 0; i < g->count; i++) {
+        float with = (float)g->with[i];
+        weights[i] = (float)g->times[i] * logf(1 + ((float)n - with + 0.5f) / (with + 0.5f)) * 2.2f;
+    }
     for (uint32_t k = 0; k < n; k++) {
         float norm = 1.2f * (0.25f + 0.75f * (float)items[k].length / (average + 1));
         scores[k] = 0;
         for (uint16_t i = 0; i < g->count; i++) {
-            float tf = (float)items[k].found[i], with = (float)g->with[i];
-            if (items[k].found[i])
-                scores[k] += (float)g->times[i] *
-                             logf(1 + ((float)n - with + 0.5f) / (with + 0.5f)) * tf * 2.2f /
-                             (tf + norm);
+            float tf = (float)items[k].found[i];
+            scores[k] += weights[i] * tf / (tf + norm);
         }
         low = fminf(low, scores[k]);
         high = fmaxf(high, scores[k]);
@@ -185,7 +209,10 @@ static int look_again(const struct index *ix, struct span text, struct index_hit
     struct grams *g = mem_try(sizeof *g);
     if (!g)
         return -ERR_NO_MEMORY;
-    *g = (struct grams){.count = 0};
+    g->count = 0;
+    memset(g->with, 0, sizeof g->with);
+    memset(g->times, 0, sizeof g->times);
+    memset(g->maybe, 0, sizeof g->maybe);
     memset(g->slots, 0xff, sizeof g->slots);
     read_question(g, span_first(text, text.len < LIMIT_QUERY_BYTES ? text.len : LIMIT_QUERY_BYTES));
     uint16_t *found = g->count ? mem_try_array((size_t)n * g->count, sizeof *found) : NULL;

@@ -36,6 +36,7 @@ struct picker {
     size_t max;
     unsigned max_per_file;
     size_t tokens_left, tokens_extended_max;
+    bool takes_definitions;
 };
 
 /* A chunk range being made into a passage. */
@@ -306,6 +307,7 @@ static void put_passage(struct picker *p, const struct range *r, float score, st
         .text = r->text,
         .kind = r->hit.kind,
         .is_test = r->hit.is_test,
+        .is_definition = p->takes_definitions,
         .score = score,
     };
 }
@@ -400,6 +402,39 @@ static void take_readme(struct picker *p, float score)
     }
 }
 
+/* A part of the room is left to the definitions of what the hits call; what they do not need goes to further hits. */
+#define DEFINITIONS_SHARE 4u   /* one in so many passages, one in so many tokens, at most */
+#define DEFINITION_SCORE 0.25f /* of the best hit's */
+
+static int take_definitions(struct picker *p, unsigned max)
+{
+    uint32_t chunks[DEFINITIONS_MAX];
+    float best = p->ret->count ? p->ret->items[0].score : 0;
+    int n = definitions_of(p->ix, p->ret, chunks, max < DEFINITIONS_MAX ? max : DEFINITIONS_MAX);
+    p->takes_definitions = true;
+    for (int i = 0; i < n; i++)
+        take_hit(p, (struct index_hit){chunks[i], best * DEFINITION_SCORE});
+    p->takes_definitions = false;
+    return n < 0 ? n : 0;
+}
+
+static int take_hits(struct picker *p, const struct index_hit *hits, int n, unsigned definitions)
+{
+    size_t slots =
+        definitions < p->max / DEFINITIONS_SHARE ? definitions : p->max / DEFINITIONS_SHARE;
+    size_t tokens = slots ? p->tokens_left / DEFINITIONS_SHARE : 0;
+    p->max -= slots;
+    p->tokens_left -= tokens;
+    for (int i = 0; i < n; i++)
+        take_hit(p, hits[i]);
+    p->max += slots;
+    p->tokens_left += tokens;
+    int r = slots ? take_definitions(p, (unsigned)slots) : 0;
+    for (int i = 0; r == 0 && slots && i < n; i++)
+        take_hit(p, hits[i]);
+    return r;
+}
+
 static int picker_init(struct picker *p, const struct index *ix, const struct retrieval_options *o,
                        struct passages *ret)
 {
@@ -456,8 +491,9 @@ int retrieval_search(const struct index *ix, struct span question,
         prefer_implementation(ix, question, hits, (size_t)n);
         if (asks_for_overview(question))
             take_readme(&p, n > 0 ? hits[0].score : 1);
-        for (int i = 0; i < n; i++)
-            take_hit(&p, hits[i]);
+        rc = take_hits(&p, hits, n, o->definitions);
+    }
+    if (rc >= 0) {
         if (found.count == 0)
             explain_nothing(ix, &found, n);
         *ret = found;

@@ -14,6 +14,7 @@ struct passage {
     struct span path, symbol, language, text; /* text = exactly these lines of the stored file */
     uint8_t kind;
     bool is_test;
+    bool is_definition; /* no hit: what a passage before it calls */
     float score;
 };
 
@@ -21,6 +22,7 @@ struct retrieval_options {
     unsigned max_passages; /* 0 = 20 */
     size_t token_budget;   /* of all texts together; 0 = 6000 */
     unsigned max_per_file; /* 0 = 4 */
+    unsigned definitions;  /* at most so many passages of what the best call; 0 = none */
     struct span
         near_path; /* a file the question is about (filePath): its passages first; may be empty */
 };
@@ -33,7 +35,8 @@ struct passages {
 
 /*
  * 0 with *ret filled (no passage: ret->note says why) or -ERR_NO_MEMORY. options may be NULL.
- * Passages come in the order of their score, those of near_path before all others. A passage never
+ * Passages come in the order of their score, those of near_path before all others A definition (is_definition) stands
+ * after the hits that were taken before it. A passage never
  * exceeds the budget: the first is cut at a line's end when it must be.
  */
 int retrieval_search(const struct index *ix, struct span question,

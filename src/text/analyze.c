@@ -1,4 +1,4 @@
-#include "text/analyze.h"
+#include "text/analyze_priv.h"
 
 #include "text/utf8.h"
 
@@ -24,13 +24,6 @@ static const uint8_t byte_class[256] = {
 #undef D
 #undef H
 #undef H16
-
-struct analysis {
-    enum analyzer kind;
-    analyze_emit emit;
-    void *ctx;
-    uint32_t position;
-};
 
 static uint8_t class_at(struct span s, size_t i)
 {
@@ -91,8 +84,7 @@ static bool is_stop_word(const char *p, size_t len)
     }
 }
 
-/* Folded copy of a word, underscores and combining marks left out, cut at ANALYZER_TERM_MAX. */
-static size_t fold_word(struct span s, char ret[ANALYZER_TERM_MAX], bool *ret_ascii)
+size_t analyze_fold(struct span s, char ret[ANALYZER_TERM_MAX], bool *ret_ascii)
 {
     size_t n = 0, i = 0;
     *ret_ascii = true;
@@ -125,9 +117,13 @@ static void emit_term(struct analysis *a, struct span word)
 {
     char term[ANALYZER_TERM_MAX];
     bool is_ascii;
-    size_t n = fold_word(word, term, &is_ascii);
+    size_t n = analyze_fold(word, term, &is_ascii);
     if (n == 0 || is_stop_word(term, n))
         return;
+    if (a->tools) {
+        analyst_emit_word(a, word);
+        return;
+    }
     if (is_ascii)
         n = stem_porter(term, n);
     a->emit(a->ctx, span_of(term, n), a->position);
@@ -196,6 +192,26 @@ static size_t emit_ideographs(struct analysis *a, struct span s)
     return i;
 }
 
+/* Thai, Lao, Burmese, Khmer: words stand side by side without a space, marks above and below. */
+static bool is_spaceless(uint32_t cp)
+{
+    return cp >= 0xe00 && cp < 0x1800 && script_of(cp) == SCRIPT_SOUTHEAST_ASIA;
+}
+
+static size_t emit_spaceless(struct analysis *a, struct span s)
+{
+    size_t i = 0, n;
+    uint32_t cp = 0;
+    while ((n = utf8_decode(span_skip(s, i), &cp)) > 0 && is_spaceless(cp))
+        i += n;
+    if (a->tools)
+        analyst_emit_run(a, span_first(s, i));
+    else
+        emit_term(a, span_first(s, i));
+    a->position++;
+    return i;
+}
+
 /* Bytes of the word at the start of s (letters, digits; '_' too when splitting identifiers). */
 static size_t word_len(const struct analysis *a, struct span s)
 {
@@ -211,16 +227,15 @@ static size_t word_len(const struct analysis *a, struct span s)
         uint32_t cp = 0;
         size_t n = utf8_decode(span_skip(s, i), &cp);
         enum utf8_class u = n ? utf8_classify(cp) : UTF8_PUNCT;
-        if (u != UTF8_LETTER && u != UTF8_DIGIT)
+        if ((u != UTF8_LETTER && u != UTF8_DIGIT) || is_spaceless(cp))
             break;
         i += n;
     }
     return i;
 }
 
-void analyze(enum analyzer kind, struct span text, analyze_emit emit, void *ctx)
+void analyze_text(struct analysis *a, struct span text)
 {
-    struct analysis a = {kind, emit, ctx, 0};
     size_t i = 0;
     while (i < text.len) {
         uint8_t class = class_at(text, i);
@@ -229,23 +244,31 @@ void analyze(enum analyzer kind, struct span text, analyze_emit emit, void *ctx)
             continue;
         }
         struct span rest = span_skip(text, i);
-        size_t n = word_len(&a, rest);
+        size_t n = word_len(a, rest);
         if (n > 0) {
-            if (kind == ANALYZER_CODE)
-                emit_identifier(&a, span_first(rest, n));
+            if (a->kind == ANALYZER_CODE)
+                emit_identifier(a, span_first(rest, n));
             else
-                emit_term(&a, span_first(rest, n));
-            a.position++;
+                emit_term(a, span_first(rest, n));
+            a->position++;
         } else if (class == B_HIGH) {
             uint32_t cp = 0;
             size_t step = utf8_decode(rest, &cp);
             if (step && utf8_classify(cp) == UTF8_IDEOGRAPH)
-                n = emit_ideographs(&a, rest);
+                n = emit_ideographs(a, rest);
+            else if (step && is_spaceless(cp))
+                n = emit_spaceless(a, rest);
             else
                 n = step;
         }
         i += n ? n : 1;
     }
+}
+
+void analyze(enum analyzer kind, struct span text, analyze_emit emit, void *ctx)
+{
+    struct analysis a = {kind, NULL, emit, ctx, 0};
+    analyze_text(&a, text);
 }
 
 bool analyze_looks_like_code(struct span sample)

@@ -4,7 +4,7 @@
  * input can grow. Thread: any.
  *
  * PROSE: letters/digits, folded to lower case, 33 Lucene stop words dropped, Porter 1980 stems (ASCII words);
- *        CJK as unigrams and bigrams.
+ *        CJK as unigrams and bigrams; a run of a script without spaces as one word. Other languages: analyst.h.
  * CODE:  as PROSE, and identifiers are split at '_', camelCase and letter/digit borders, each part stemmed,
  *        plus the whole identifier without underscores when it has more than one part (stemmed as well, so that
  *        the word "filenames" and the identifier file_name meet).
@@ -15,7 +15,7 @@
 enum analyzer { ANALYZER_PROSE, ANALYZER_CODE };
 
 /* Analyser behaviour is part of an index's identity: raise it when terms change. */
-#define ANALYZER_VERSION 1
+#define ANALYZER_VERSION 2
 #define ANALYZER_TERM_MAX 64 /* bytes; longer terms are cut */
 
 /* Called once a term, in text order. Terms at one position (identifier and its parts) share `position`. */

@@ -1,6 +1,6 @@
 /* The analyser on any bytes: terms are never empty, never too long, positions never go back. */
 #include "base/bug.h"
-#include "text/analyze.h"
+#include "text/analyst.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -18,6 +18,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     analyze(ANALYZER_PROSE, text, check_term, &last);
     last = 0;
     analyze(ANALYZER_CODE, text, check_term, &last);
+    struct analyst *a;
+    BUG_ON(analyst_new(ANALYZER_CODE, (1u << PROSE_LANGUAGES) - 1, &a) < 0);
+    analyst_drop(a, prose_language_guess(text));
+    last = 0;
+    analyst_read(a, text, check_term, &last);
+    analyst_free(a);
+    (void)script_set(text);
     (void)analyze_looks_like_code(text);
     return 0;
 }

@@ -10,6 +10,8 @@ static void only_what_asks_is_left_out_and_only_at_the_ends(void **state)
         {"How does .gitignore matching work?", ".gitignore matching "},
         {"Where is the session cookie set?", "session cookie set"},
         {"how is the where clause compiled?", "where clause compiled"},
+        {"where are retries decided?", "retries "},
+        {"who decides?", "decides"},
         {"retry backoff", "retry backoff"},
         {"the end of the file", "the end of the file"}, /* no question */
         {"how?", "how?"},                               /* nothing would be left */

@@ -39,6 +39,18 @@ static const struct source_file source[] = {
       "9\nwalrus 10\n"}},
 };
 
+static const struct source_file calling[] = {
+    {"src/stroll.c",
+     false,
+     {"stroll|int stroll(void)\n{\n    place_foot();\n    often();\n    rest();\n}\n"}},
+    {"src/foot.c", false, {"Body::place_foot|void Body::place_foot(void)\n{\n    lift();\n}\n"}},
+    {"tests/foot_test.c", true, {"lift|void lift(void)\n{\n}\n"}},
+    {"src/often.c",
+     false,
+     {"often|int often(int a);\n", "often|int often(long a);\n", "often|int often(char a);\n",
+      "often|int often(bool a);\n"}},
+};
+
 static char dir[64], path[96];
 static struct index *ix;
 
@@ -84,6 +96,8 @@ static int make_source(void **state)
         return -1;
     for (size_t i = 0; i < ARRAY_LEN(source); i++)
         add_file(b, &source[i]);
+    for (size_t i = 0; i < ARRAY_LEN(calling); i++)
+        add_file(b, &calling[i]);
     int rc = index_builder_finish(b, NULL);
     index_builder_free(b);
     return rc < 0 ? rc : index_open(path, &ix, NULL);
@@ -202,6 +216,47 @@ static void near_file_comes_first(void **state)
     passages_done(&p);
 }
 
+static unsigned definitions_among(const struct passages *p, const char *symbol)
+{
+    unsigned n = 0;
+    for (size_t i = 0; i < p->count; i++)
+        n += p->items[i].is_definition && span_is(p->items[i].symbol, symbol);
+    return n;
+}
+
+static void what_a_hit_calls_is_defined_after_it(void **state)
+{
+    (void)state;
+    struct retrieval_options o = {.definitions = 3};
+    struct passages p = search("stroll", &o);
+    assert_true(span_is(p.items[0].symbol, "stroll") && !p.items[0].is_definition);
+    assert_int_equal(definitions_among(&p, "Body::place_foot"), 1);
+    assert_int_equal(definitions_among(&p, "often"), 0); /* four places define it */
+    assert_int_equal(definitions_among(&p, "lift"),
+                     0); /* a test defines it, a definition calls it */
+    passages_done(&p);
+    p = search("stroll", NULL);
+    assert_int_equal(p.count, 1);
+    passages_done(&p);
+}
+
+static void definitions_leave_the_limits_as_they_are(void **state)
+{
+    (void)state;
+    struct retrieval_options o = {.definitions = 3, .max_passages = 3, .max_per_file = 6};
+    struct passages p = search("zebra", &o); /* too few to give one away */
+    assert_int_equal(p.count, 3);
+    assert_int_equal(definitions_among(&p, ""), 0);
+    passages_done(&p);
+    o = (struct retrieval_options){.definitions = 3, .token_budget = 40};
+    p = search("stroll", &o);
+    size_t tokens = 0;
+    for (size_t i = 0; i < p.count; i++)
+        tokens += tokens_estimate(p.items[i].text);
+    assert_true(tokens <= 40);
+    passages_done(&p);
+}
+
 static void nothing_found_says_why(void **state)
 {
     (void)state;
@@ -227,7 +282,7 @@ static void same_question_same_passages(void **state)
 static void search_survives_every_failed_allocation(void **state)
 {
     (void)state;
-    struct retrieval_options o = {.near_path = SPAN_LIT("src/copy.c")};
+    struct retrieval_options o = {.near_path = SPAN_LIT("src/copy.c"), .definitions = 2};
     int rc = -1;
     for (uint64_t n = 1; rc < 0; n++) {
         struct passages p;
@@ -250,6 +305,8 @@ int main(void)
         cmocka_unit_test(a_symbol_cut_in_two_is_joined),
         cmocka_unit_test(budget_is_kept),
         cmocka_unit_test(near_file_comes_first),
+        cmocka_unit_test(what_a_hit_calls_is_defined_after_it),
+        cmocka_unit_test(definitions_leave_the_limits_as_they_are),
         cmocka_unit_test(nothing_found_says_why),
         cmocka_unit_test(same_question_same_passages),
         cmocka_unit_test(search_survives_every_failed_allocation),
