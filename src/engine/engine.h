@@ -120,9 +120,9 @@ int engine_file_json(struct engine *e, const struct engine_caller *who, struct s
 
 struct search_request {
     struct span source, query;
-    struct engine_filters filters;
     unsigned k; /* 1..100 */
     bool explain;
+    struct engine_filters filters;
 };
 #define ENGINE_WAITS 1
 /*

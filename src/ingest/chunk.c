@@ -11,7 +11,7 @@
 #define KEPT_LINES_COUNT 65536 /* scratch larger than that is not kept for the next file */
 #define COMMENT_LINES_MAX 400  /* a longer comment is not part of what follows it */
 #define UNIT_LINES 3           /* a function of so many lines is a chunk of its own */
-#define INNER_UNIT_LINES 8 /* the same for one within a function that is too large for a chunk */
+#define INNER_UNIT_LINES 30 /* the same for one within a function that is too large for a chunk */
 
 struct chunk_line {
     uint32_t at; /* byte offset */
@@ -325,14 +325,20 @@ static void add_lines(struct chunker *c, uint32_t first, uint32_t last, int32_t 
     }
 }
 
+/* Within a function? */
+static bool is_inner(const struct chunker *c, int32_t symbol)
+{
+    int32_t parent = symbol >= 0 ? c->symbols->items[symbol].parent : -1;
+    return parent >= 0 && !c->symbols->items[parent].is_container;
+}
+
 /* A function of some lines: a chunk of its own. */
 static bool is_unit(const struct chunker *c, int32_t symbol, uint32_t lines)
 {
     if (symbol < 0)
         return false;
     const struct symbol *s = &c->symbols->items[symbol];
-    bool is_within = s->parent >= 0 && !c->symbols->items[s->parent].is_container;
-    return lines >= (is_within ? INNER_UNIT_LINES : UNIT_LINES) && !s->is_container &&
+    return lines >= (is_inner(c, symbol) ? INNER_UNIT_LINES : UNIT_LINES) && !s->is_container &&
            strcmp(s->kind, "test") != 0;
 }
 
@@ -390,9 +396,10 @@ static uint32_t lines_of(const struct chunk_piece *p)
     return p->last - p->first + 1;
 }
 
-static bool is_small(const struct chunk_piece *p)
+static bool is_small(const struct chunker *c, const struct chunk_piece *p)
 {
-    return lines_of(p) < (p->merged ? 40u : p->symbol >= 0 ? 8u : 20u);
+    uint32_t named = is_inner(c, p->symbol) ? INNER_UNIT_LINES : 8;
+    return lines_of(p) < (p->merged ? 40u : p->symbol >= 0 ? named : 20u);
 }
 
 static bool is_tiny(const struct chunk_piece *p)
@@ -450,7 +457,7 @@ static bool should_merge(const struct chunker *c, const struct chunk_piece *a,
     if (a_unit && b_unit)
         return false;
     /* What stands around a function is not it. */
-    if (!a_unit && !b_unit && a->parent == b->parent && is_small(a) && is_small(b) &&
+    if (!a_unit && !b_unit && a->parent == b->parent && is_small(c, a) && is_small(c, b) &&
         fits(c, a, b, c->shape->merge_lines))
         return true;
     return (is_tiny(a) || is_tiny(b)) && fits(c, a, b, c->shape->whole_lines);

@@ -3,7 +3,7 @@
  * Text → chunks. Units are what the symbols name (with the comment, decorators, attributes or template line directly
  * above). A function or method of three lines or more is a chunk of its own, so a container that holds one is opened at
  * its members (an object of JavaScript only when it is large); one too large to be one chunk is cut at statement borders,
- * first around the functions it holds, and each part keeps its name. What else is small is put together with its
+ * first around the larger functions that it holds, and each part keeps its name. What else is small is put together with its
  * neighbours, but tests only with tests. Promises, for any valid UTF-8 and any symbols:
  *   every non-blank line is in exactly one chunk, in line order; a chunk begins and ends with a non-blank line;
  *   no chunk exceeds LIMIT_CHUNK_BYTES; chunks are whole lines, except that a single line longer than the limit

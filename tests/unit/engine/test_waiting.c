@@ -109,7 +109,7 @@ struct search {
 static void search_run(struct work *work)
 {
     struct search *s = container_of(work, struct search, work);
-    struct search_request q = {span_str(s->w->tree), SPAN_LIT("alpha"), 5, false};
+    struct search_request q = {.source = span_str(s->w->tree), .query = SPAN_LIT("alpha"), .k = 5};
     atomic_fetch_add(&s->calls, 1);
     int r = engine_search_json(s->w->engine, &trusted, &q, &s->wait, &s->out, &s->err);
     if (r == ENGINE_WAITS)
