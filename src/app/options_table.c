@@ -281,16 +281,18 @@ const struct option option_table[OPT_COUNT] = {
                      .arg = "PATTERN",
                      .type = OPTION_LIST,
                      .flags = OPTION_FLAG_ONLY | OPTION_NO_COMMAS,
-                     .commands = B(INDEX) | B(ASK) | B(SEARCH),
+                     .commands = B(INDEX) | B(ASK) | B(SEARCH) | B(SERVE),
                      .section = "command",
-                     .help = "Read only files that match, written as in .gitignore and relative to "
-                             "the source's root ('src/', '*.py'); may be given several times. "
-                             "Each set of patterns has an index of its own."},
+                     .help =
+                         "Read only files that match, written as in .gitignore and relative to "
+                         "the source's root ('src/', '*.py'); may be given several times. "
+                         "Each set of patterns has an index of its own. Of a server: for requests "
+                         "that bring no filters."},
     [OPT_EXCLUDE] = {.name = "exclude",
                      .arg = "PATTERN",
                      .type = OPTION_LIST,
                      .flags = OPTION_FLAG_ONLY | OPTION_NO_COMMAS,
-                     .commands = B(INDEX) | B(ASK) | B(SEARCH),
+                     .commands = B(INDEX) | B(ASK) | B(SEARCH) | B(SERVE),
                      .section = "command",
                      .help = "Leave out files that match, written as for --include; may be given "
                              "several times."},

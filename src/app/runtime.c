@@ -100,6 +100,14 @@ static int open_storage(struct runtime *r, bool serve, struct err *err)
     return 0;
 }
 
+static json_t *list_option(const struct options *o, enum option_id id)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < option_count(o, id); i++)
+        json_array_append_new(list, json_string(option_item(o, id, i)));
+    return list;
+}
+
 static int open_engine(struct runtime *r, bool serve, struct err *err)
 {
     unsigned cores = core_count();
@@ -117,10 +125,13 @@ static int open_engine(struct runtime *r, bool serve, struct err *err)
     const char **allow = mem_alloc((n + 1) * sizeof *allow);
     for (size_t i = 0; i < n; i++)
         allow[i] = option_item(r->options, OPT_ALLOW_PATH, i);
+    json_t *include = serve ? list_option(r->options, OPT_INCLUDE) : NULL;
+    json_t *exclude = serve ? list_option(r->options, OPT_EXCLUDE) : NULL;
     struct engine_options eo = {
         .index_dir = r->index_dir,
         .allow_paths = allow,
         .default_language = "en",
+        .filters = {.include = include, .exclude = exclude},
         .bench_source = serve && option_bool(r->options, OPT_BENCH_SOURCE),
         .store = r->store,
         .hub = r->hub,
@@ -132,6 +143,8 @@ static int open_engine(struct runtime *r, bool serve, struct err *err)
     };
     result = engine_new(&eo, &r->engine, err);
     mem_free(allow);
+    json_decref(include);
+    json_decref(exclude);
     return result;
 }
 

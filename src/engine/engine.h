@@ -24,13 +24,23 @@ struct engine_upstream {
     struct http_client *http;
 };
 
+/*
+ * Which files of a source are wanted (ingest/filter_set.h says what entries mean): DeepWiki's lists, or our patterns. Zero is
+ * all files. Requests with equal filters share an index, others have their own.
+ */
+struct engine_filters {
+    struct span excluded_dirs, excluded_files, included_dirs, included_files;
+    const json_t *include, *exclude; /* arrays of strings, or NULL */
+};
+
 struct engine_options {
     const char *index_dir; /* created */
     const char *const
         *allow_paths; /* directories that clients without trust may name; NULL-terminated */
-    const char *default_language; /* "en" */
-    bool bench_source;            /* offer provider "bench" */
-    struct store *store;          /* these three are borrowed and outlive the engine */
+    const char *default_language;  /* "en" */
+    struct engine_filters filters; /* of requests that have none; read by engine_new only */
+    bool bench_source;             /* offer provider "bench" */
+    struct store *store;           /* these three are borrowed and outlive the engine */
     struct hub *hub;
     struct worker_pool *workers;
     struct registry *registry; /* with these three, or none of them: only `local` then */
@@ -80,15 +90,6 @@ bool engine_wait_cancel(struct engine *e, struct index_waiter *w);
 /* ---- sources ---- */
 
 #define SOURCE_NAME_MAX 128
-
-/*
- * Which files of a source are wanted (ingest/filter_set.h says what entries mean): DeepWiki's lists, or our patterns. Zero is
- * all files. Requests with equal filters share an index, others have their own.
- */
-struct engine_filters {
-    struct span excluded_dirs, excluded_files, included_dirs, included_files;
-    const json_t *include, *exclude; /* arrays of strings, or NULL */
-};
 
 struct index_request {
     struct span source; /* a directory or file on this machine, or the name of a source */

@@ -37,6 +37,7 @@ struct engine {
     struct engine_options options;
     char *index_dir;
     char **allow_paths;         /* resolved, NULL-terminated */
+    struct buf filters;         /* canonical text for requests without any */
     struct bench_source *bench; /* owned; NULL unless asked for */
     struct lock rows; /* held over read, change and write of a source's row; blocks: workers only */
     struct lock lock; /* all below; never held while something blocks */

@@ -2,6 +2,7 @@
 #include "engine/engine_priv.h"
 
 #include "base/limits.h"
+#include "base/mem.h"
 #include "ingest/filter_set.h"
 #include "text/utf8.h"
 
@@ -89,6 +90,18 @@ static int read_base(struct engine *e, const char *id, struct span text, struct 
     return buf_failed(&w->location) ? err_set(err, ERR_NO_MEMORY, "out of memory") : 0;
 }
 
+/* Is this the name of a source that has filters of its own? */
+static bool names_filtered(struct engine *e, const struct engine_caller *who, struct span named)
+{
+    struct store_source row = {0};
+    CLEANUP(mem_freep) char *text = mem_try_strndup(named.ptr, named.len);
+    int r =
+        text ? store_source_find(e->options.store, who->tenant, text, &row, NULL) : -ERR_NO_MEMORY;
+    bool is_filtered = r == 0 && location_filters(span_str(row.location)).len > 0;
+    store_source_done(&row);
+    return is_filtered;
+}
+
 int source_resolve_wanted(struct engine *e, const struct engine_caller *who, struct span named,
                           struct span name, const struct engine_filters *filters,
                           char ret_id[STORE_ID_MAX], struct err *err)
@@ -96,6 +109,8 @@ int source_resolve_wanted(struct engine *e, const struct engine_caller *who, str
     struct buf text = BUF_INIT(LIMIT_FILTERS_BYTES);
     struct wanted w = {.location = BUF_INIT(LIMIT_FILTERS_BYTES * 2)};
     int r = filters_text(filters, &text, err);
+    if (r == 0 && !text.len && e->filters.len && !names_filtered(e, who, named))
+        buf_put_span(&text, buf_span(&e->filters));
     bool has_filters = r == 0 && text.len > 0;
     if (r == 0)
         r = source_resolve(e, who, named, has_filters ? SPAN_NULL : name, ret_id, err);

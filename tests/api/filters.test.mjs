@@ -105,6 +105,17 @@ test("bad filters are refused with the reason", async () => {
   assert.equal(status, 422);
 });
 
+test("a server's own filters hold for requests that bring none", async () => {
+  const other = await start({ args: ["--allow-path", repo, "--include", "*.md", "--include", "web/"] });
+  const find = async (filters) => {
+    const { json } = await other.http("POST", "/v1/search", { json: { source: repo, query: QUESTION, k: 50, ...filters } });
+    return [...new Set(json.hits.map((h) => h.path))].sort();
+  };
+  assert.deepEqual(await find({}), ["README.md", "web/page.js"]);
+  assert.deepEqual(await find({ include: ["src/"] }), ["src/build/made.py", "src/core.py"]);
+  await other.stop();
+});
+
 test("the command line: --include and --exclude, given several times", async () => {
   const data = tempDir();
   const run = async (...args) => {

@@ -18,6 +18,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct span rest = buf_span(&text), line, before = SPAN_NULL;
         BUG_ON(filter_patterns_read(rest, &p) != 0);
         while (span_next(&rest, '\n', &line)) {
+            if (!line.len && !rest.len)
+                break; /* behind the last line end */
             BUG_ON(line.len < 2 || (line.ptr[0] != '+' && line.ptr[0] != '-'));
             BUG_ON(before.len && span_cmp(before, line) >= 0);
             before = line;
