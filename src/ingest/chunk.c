@@ -86,6 +86,7 @@ static void read_line(struct chunk_line *l, const char *text, size_t at, size_t 
             break;
     }
     l->blank = at == end;
+    l->inside = LEX_AT_BORDER;
     l->indent = (uint16_t)(indent < UINT16_MAX ? indent : UINT16_MAX);
 }
 
