@@ -177,7 +177,7 @@ static void bench_append(const char *what, bool is_paced, uint64_t events)
     cpu = cpu_seconds();
     for (int i = 0; i < STREAMS; i++) {
         stream_close(streams[i], "stop", NULL);
-        stream_unref(streams[i]);
+        stream_unref_producer(streams[i]);
     }
     world_close(&w);
     report("    closing, storing the rest", began, cpu, events);
@@ -279,7 +279,7 @@ static void bench_live(void)
     report("live, paced, one follower each", began, cpu, events);
     for (int i = 0; i < STREAMS; i++) {
         stream_close(streams[i], "stop", NULL);
-        stream_unref(streams[i]);
+        stream_unref_producer(streams[i]);
     }
     wait_done(&g);
     world_close(&w);
@@ -303,7 +303,7 @@ static void bench_fanout(void)
         nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
     }
     stream_close(s, "stop", NULL);
-    stream_unref(s);
+    stream_unref_producer(s);
     wait_done(&g);
     report("fan-out of one to 1,000 (frames)", began, cpu, (uint64_t)FANOUT_EVENTS * STREAMS);
     world_close(&w);
@@ -335,7 +335,7 @@ static void bench_replay(bool from_store)
     stream_close(s, "stop", NULL);
     char id[64];
     snprintf(id, sizeof id, "%s", stream_id(s));
-    stream_unref(s);
+    stream_unref_producer(s);
     if (from_store) { /* as after a restart: nothing of it in memory */
         world_close(&w);
         world_open(&w);

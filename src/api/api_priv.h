@@ -51,6 +51,7 @@ void post_stream_stop(const struct route_call *c);
 void get_sources(const struct route_call *c);
 void post_sources(const struct route_call *c);
 void get_source_skipped(const struct route_call *c);
+void delete_source(const struct route_call *c);
 void get_source_file(const struct route_call *c);
 void post_search(const struct route_call *c);
 

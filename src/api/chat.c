@@ -6,7 +6,7 @@
  */
 #include "api/api_priv.h"
 #include "api/deliver.h"
-#include "api/validate.h"
+#include "api/parse.h"
 #include "base/bug.h"
 #include "base/limits.h"
 #include "base/log.h"
@@ -37,6 +37,7 @@ static int start_answer(struct api *a, const struct engine_caller *who, struct c
 {
     struct answer_request q = {
         .source = f->repo_url,
+        .access = {f->type, f->branch, f->token},
         .messages = f->turns,
         .message_count = f->turn_count,
         .file_path = f->file_path,
@@ -53,6 +54,13 @@ static int start_answer(struct api *a, const struct engine_caller *who, struct c
     return r;
 }
 
+static const char *parse_failure(int result)
+{
+    return result == -ERR_TOO_LARGE   ? "Too many messages"
+           : result == -ERR_NO_MEMORY ? "Out of memory"
+                                      : "The server has too much to do. Try again in a few seconds";
+}
+
 /* ---- WebSocket ---- */
 
 struct chat_ws {
@@ -65,6 +73,8 @@ struct chat_ws {
     bool is_native : 1;
     bool has_request : 1;  /* the one request has been taken */
     bool is_searching : 1; /* hub_find will call back */
+    bool is_parsing : 1;   /* chat_parse will call back */
+    bool is_stopped : 1;   /* by the client, before the answer began */
 };
 
 static bool set_id(struct chat_ws *c, struct span id)
@@ -78,7 +88,7 @@ static bool set_id(struct chat_ws *c, struct span id)
 
 static void chat_ws_free_if_done(struct chat_ws *c)
 {
-    if (!c->ws && !c->is_searching)
+    if (!c->ws && !c->is_searching && !c->is_parsing)
         mem_free(c);
 }
 
@@ -157,50 +167,47 @@ static void ws_ask(struct chat_ws *c, struct chat_fields *f)
         return;
     }
     LOG_INFO("api", "answer begins", LOG_S("stream", c->stream_id), LOG_S("transport", "ws"));
+    if (c->is_stopped)
+        IGNORE(engine_stop(c->api->options.engine, c->who.tenant, c->stream_id)); /* or it ended */
     deliver_ws(c->ws, s, c->is_native ? DIALECT_NATIVE : DIALECT_TEXT, 0);
+}
+
+static void on_ws_parsed(void *ctx, struct parsed *p)
+{
+    struct chat_ws *c = ctx;
+    c->is_parsing = false;
+    if (!c->ws) {
+        chat_ws_free_if_done(c);
+    } else if (p->result == -ERR_INVALID) {
+        struct buf b = BUF_INIT(ERROR_TEXT_MAX);
+        buf_puts(&b, c->is_native ? "" : "Error: ");
+        buf_put_span(&b, buf_span(&p->problem));
+        ws_fail(c, "invalid_request", buf_span(&b));
+        buf_done(&b);
+    } else if (p->result < 0) {
+        ws_fail_text(c, err_name(p->result), "Error: ", parse_failure(p->result), NULL);
+    } else if (p->fields.is_resume) {
+        ws_resume(c, &p->fields);
+    } else {
+        ws_ask(c, &p->fields);
+    }
 }
 
 static void ws_first_message(struct chat_ws *c, struct span payload)
 {
-    struct err err = {0};
-    json_t *root = json_read(payload, &err, NULL);
-    if (!root) {
-        ws_fail_text(c, "invalid_request", "Error: ", err.msg, NULL);
-        return;
-    }
-    if (!json_is_object(root)) {
-        json_decref(root);
-        ws_fail_text(c, "invalid_request", "Error: ",
-                     "the request must be a JSON object (argument after ** must be a mapping)",
-                     NULL);
-        return;
-    }
-    struct chat_fields f;
-    int r = chat_decode(root, &f);
-    if (r == -ERR_INVALID) {
-        struct buf b = BUF_INIT(ERROR_TEXT_MAX);
-        buf_puts(&b, c->is_native ? "" : "Error: ");
-        chat_issues_text(&f, &b);
-        ws_fail(c, "invalid_request", buf_span(&b));
-        buf_done(&b);
-    } else if (r < 0) {
-        ws_fail_text(c, err_name(r),
-                     "Error: ", r == -ERR_TOO_LARGE ? "Too many messages" : "Out of memory", NULL);
-    } else if (f.is_resume) {
-        ws_resume(c, &f);
-    } else {
-        ws_ask(c, &f);
-    }
-    chat_fields_done(&f);
+    c->is_parsing = true;
+    chat_parse(c->api, ws_loop(c->ws), payload, true, PARSE_WS, on_ws_parsed, c);
 }
 
 /* After the request only {"type":"stop"} means anything, and only to native clients; the seeds read no second frame. */
 static void ws_later_message(struct chat_ws *c, struct span payload)
 {
-    if (!c->is_native)
+    if (!c->is_native || payload.len > LIMIT_JSON_ON_LOOP)
         return;
     json_t *m = json_read(payload, NULL, NULL);
-    if (strcmp(json_str(m, "type", ""), "stop") == 0)
+    bool is_stop = strcmp(json_str(m, "type", ""), "stop") == 0;
+    c->is_stopped = c->is_stopped || is_stop;
+    if (is_stop && !c->is_parsing)
         IGNORE(engine_stop(c->api->options.engine, c->who.tenant,
                            c->stream_id)); /* not running = nothing to stop */
     json_decref(m);
@@ -285,7 +292,14 @@ static void on_http_decided(void *ctx, struct span error)
     mem_free(h);
 }
 
-static void http_ask(const struct route_call *call, struct chat_fields *f)
+/* A request whose body is being read. */
+struct http_asked {
+    struct api *api;
+    struct exchange *x; /* NULL once the peer has left */
+    char request_id[32];
+};
+
+static void http_ask(const struct http_asked *call, struct chat_fields *f)
 {
     const char *no = refusal(f);
     if (no) {
@@ -343,7 +357,7 @@ static void on_http_found(void *ctx, struct stream *s, int result)
     mem_free(h);
 }
 
-static void http_resume(const struct route_call *call, const struct chat_fields *f)
+static void http_resume(const struct http_asked *call, const struct chat_fields *f)
 {
     struct http_find *h = mem_alloc(sizeof *h);
     h->x = call->x;
@@ -366,34 +380,40 @@ static bool is_json_type(const struct http_request *r)
            (span_starts(type, SPAN_LIT("application/")) && span_ends(type, SPAN_LIT("+json")));
 }
 
+static void on_http_parsed(void *ctx, struct parsed *p)
+{
+    struct http_asked *call = ctx;
+    struct exchange *x = call->x;
+    if (x)
+        exchange_on_abort(x, NULL, NULL);
+    if (!x) {
+        /* the peer has left before its request was read: nothing was begun */
+    } else if (p->result == -ERR_INVALID) {
+        reply_json(x, 422, &p->problem);
+    } else if (p->result < 0) {
+        reply_detail(x, err_http_status(p->result), parse_failure(p->result));
+    } else if (p->fields.is_resume) {
+        http_resume(call, &p->fields);
+    } else {
+        http_ask(call, &p->fields);
+    }
+    mem_free(call);
+}
+
+static void on_asked_abort(void *ctx)
+{
+    ((struct http_asked *)ctx)->x = NULL;
+}
+
 void post_chat_stream(const struct route_call *call)
 {
-    struct err err = {0};
-    size_t offset = 0;
-    struct span body = call->request->body;
-    json_t *root = is_json_type(call->request)
-                       ? json_read(body, &err, &offset)
-                       : json_stringn_nocheck(body.ptr ? body.ptr : "", body.len);
-    struct buf b = BUF_INIT(LIMIT_HTTP_BODY);
-    if (!root && body.len) {
-        chat_syntax_json(err.msg, offset, &b);
-        reply_json(call->x, 422, &b);
-        return;
-    }
-    struct chat_fields f;
-    int r = chat_decode(root, &f);
-    if (r == -ERR_INVALID) {
-        chat_issues_json(&f, &b);
-        reply_json(call->x, 422, &b);
-    } else if (r < 0) {
-        reply_detail(call->x, err_http_status(r),
-                     r == -ERR_TOO_LARGE ? "Too many messages" : "Out of memory");
-    } else if (f.is_resume) {
-        http_resume(call, &f);
-    } else {
-        http_ask(call, &f);
-    }
-    chat_fields_done(&f);
+    struct http_asked *asked = mem_alloc(sizeof *asked);
+    asked->api = call->api;
+    asked->x = call->x;
+    memcpy(asked->request_id, call->request_id, sizeof asked->request_id);
+    exchange_on_abort(call->x, on_asked_abort, asked);
+    chat_parse(call->api, exchange_loop(call->x), call->request->body, is_json_type(call->request),
+               PARSE_HTTP, on_http_parsed, asked);
 }
 
 /* ---- /v1/echo: every message comes back as it was, for conformance suites ---- */

@@ -1,8 +1,8 @@
 /* Our own protocol under /v1 (docs/protocol/native.md): sources, search, answers, and the events of any stream. */
 #include "api/api_priv.h"
 #include "api/deliver.h"
+#include "api/parse.h"
 #include "api/task.h"
-#include "api/validate.h"
 #include "base/limits.h"
 #include "base/mem.h"
 
@@ -14,64 +14,86 @@
 
 /* ---- answers ---- */
 
-static void reply_invalid(struct exchange *x, const struct chat_fields *f)
-{
-    char text[400];
-    const struct chat_issue *first = &f->issues[0];
-    snprintf(text, sizeof text, "the request is not valid: %s: %s",
-             first->loc[0] ? first->loc : "body", first->msg);
-    reply_problem_text(x, ERR_INVALID, text, NULL);
-}
+/* A request whose body is being read. */
+struct answer_asked {
+    struct api *api;
+    struct exchange *x; /* NULL once the peer has left */
+    bool wants_sse;
+};
 
-void post_answers(const struct route_call *c)
+static void begin_answer(const struct answer_asked *c, struct chat_fields *f)
 {
-    json_t *body = task_body(c);
-    if (!body)
-        return;
-    struct chat_fields f;
-    int r = chat_decode(body, &f);
-    if (r < 0 || f.is_resume) {
-        if (r == -ERR_INVALID)
-            reply_invalid(c->x, &f);
-        else if (r < 0)
-            reply_problem_text(c->x, (enum err_code)(-r),
-                               r == -ERR_TOO_LARGE ? "too many messages" : "out of memory", NULL);
-        else
-            reply_problem_text(c->x, ERR_INVALID, "messages is missing",
-                               "to resume, GET /v1/streams/{id}/events");
-        chat_fields_done(&f);
-        return;
-    }
     struct err err = {0};
     struct stream *s;
     struct engine_caller who = caller_of(c->x);
     struct answer_request q = {
-        .source = f.repo_url,
-        .messages = f.turns,
-        .message_count = f.turn_count,
-        .file_path = f.file_path,
-        .provider = f.provider,
-        .model = f.model,
-        .language = f.language,
-        .filters = f.filters,
-        .keep = f.root,
+        .source = f->repo_url,
+        .access = {f->type, f->branch, f->token},
+        .messages = f->turns,
+        .message_count = f->turn_count,
+        .file_path = f->file_path,
+        .provider = f->provider,
+        .model = f->model,
+        .language = f->language,
+        .filters = f->filters,
+        .keep = f->root,
     };
-    q.filters.include = json_object_get(f.root, "include");
-    q.filters.exclude = json_object_get(f.root, "exclude");
-    if (!f.turn_count || !span_is(f.turns[f.turn_count - 1].role, "user")) {
+    q.filters.include = json_object_get(f->root, "include");
+    q.filters.exclude = json_object_get(f->root, "exclude");
+    if (!f->turn_count || !span_is(f->turns[f->turn_count - 1].role, "user")) {
         reply_problem_text(c->x, ERR_INVALID, "the last message must be the user's", NULL);
     } else if (engine_answer(c->api->options.engine, &who, &q, &s, &err) < 0) {
         reply_problem(c->x, &err);
     } else {
-        f.root = NULL;
-        if (wants_event_stream(c->request)) {
+        f->root = NULL;
+        if (c->wants_sse) {
             deliver_http(c->x, s, DIALECT_NATIVE, 0);
         } else {
             reply_stream_accepted(c->x, s);
             stream_unref(s);
         }
     }
-    chat_fields_done(&f);
+}
+
+static void on_parsed(void *ctx, struct parsed *p)
+{
+    struct answer_asked *c = ctx;
+    if (c->x)
+        exchange_on_abort(c->x, NULL, NULL);
+    if (!c->x) {
+        /* the peer has left before its request was read: nothing was begun */
+    } else if (p->result == -ERR_INVALID) {
+        reply_problem_text(c->x, ERR_INVALID, buf_str(&p->problem), NULL);
+    } else if (p->result == -ERR_TOO_LARGE || p->result == -ERR_NO_MEMORY) {
+        reply_problem_text(c->x, (enum err_code)(-p->result),
+                           p->result == -ERR_TOO_LARGE ? "too many messages" : "out of memory",
+                           NULL);
+    } else if (p->result < 0) {
+        reply_problem_text(c->x, ERR_UNAVAILABLE, "the server has too much to do",
+                           "try again in a few seconds");
+    } else if (p->fields.is_resume) {
+        reply_problem_text(c->x, ERR_INVALID, "messages is missing",
+                           "to resume, GET /v1/streams/{id}/events");
+    } else {
+        begin_answer(c, &p->fields);
+    }
+    mem_free(c);
+}
+
+static void on_asked_abort(void *ctx)
+{
+    ((struct answer_asked *)ctx)->x = NULL;
+}
+
+void post_answers(const struct route_call *c)
+{
+    struct answer_asked *asked = mem_alloc(sizeof *asked);
+    asked->api = c->api;
+    asked->x = c->x;
+    asked->wants_sse = wants_event_stream(c->request);
+    exchange_on_abort(c->x, on_asked_abort, asked);
+    chat_parse(c->api, exchange_loop(c->x), c->request->body, true, PARSE_PROBLEM, on_parsed,
+               asked);
 }
 
 /* ---- streams ---- */
@@ -222,7 +244,7 @@ static int call_sources(struct task *t)
 
 void get_sources(const struct route_call *c)
 {
-    task_start(c, NULL, call_sources);
+    task_start(c, false, call_sources);
 }
 
 static struct span body_text(const struct task *t, const char *key)
@@ -236,10 +258,17 @@ static struct engine_filters body_filters(const struct task *t)
                                    .exclude = json_object_get(t->body, "exclude")};
 }
 
+static struct source_access body_access(const struct task *t)
+{
+    return (struct source_access){body_text(t, "type"), body_text(t, "branch"),
+                                  body_text(t, "token")};
+}
+
 static int call_index(struct task *t)
 {
     struct index_request q = {
         .source = body_text(t, "source"),
+        .access = body_access(t),
         .name = body_text(t, "name"),
         .force = json_flag(t->body, "force", false),
         .filters = body_filters(t),
@@ -251,9 +280,20 @@ static int call_index(struct task *t)
 
 void post_sources(const struct route_call *c)
 {
-    json_t *body = task_body(c);
-    if (body)
-        task_start(c, body, call_index);
+    task_start(c, true, call_index);
+}
+
+static int call_delete(struct task *t)
+{
+    int r = engine_source_delete(t->api->options.engine, &t->who, t->arg, &t->err);
+    if (r == 0)
+        buf_puts(&t->out, "{\"deleted\":true}");
+    return r;
+}
+
+void delete_source(const struct route_call *c)
+{
+    task_start(c, false, call_delete);
 }
 
 static uint64_t query_number(const struct task *t, const char *name, uint64_t fallback)
@@ -276,7 +316,7 @@ static int call_skipped(struct task *t)
 
 void get_source_skipped(const struct route_call *c)
 {
-    task_start(c, NULL, call_skipped);
+    task_start(c, false, call_skipped);
 }
 
 static uint32_t query_line(const struct task *t, const char *name, uint32_t fallback)
@@ -301,7 +341,7 @@ static int call_file(struct task *t)
 
 void get_source_file(const struct route_call *c)
 {
-    task_start(c, NULL, call_file);
+    task_start(c, false, call_file);
 }
 
 static int call_search(struct task *t)
@@ -309,6 +349,7 @@ static int call_search(struct task *t)
     int64_t k = json_int(t->body, "k", SEARCH_K_DEFAULT);
     struct search_request q = {
         .source = body_text(t, "source"),
+        .access = body_access(t),
         .query = body_text(t, "query"),
         .k = (unsigned)k,
         .explain = json_flag(t->body, "explain", false),
@@ -326,7 +367,5 @@ static int call_search(struct task *t)
 
 void post_search(const struct route_call *c)
 {
-    json_t *body = task_body(c);
-    if (body)
-        task_start(c, body, call_search);
+    task_start(c, true, call_search);
 }

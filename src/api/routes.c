@@ -10,6 +10,7 @@
 #define GET HTTP_BIT(HTTP_GET_)
 #define GET_HEAD (HTTP_BIT(HTTP_GET_) | HTTP_BIT(HTTP_HEAD_))
 #define POST HTTP_BIT(HTTP_POST_)
+#define DELETE HTTP_BIT(HTTP_DELETE_)
 #define WEBSOCKET 0
 
 static bool echo_enabled(const struct api *a)
@@ -36,6 +37,7 @@ static const struct route routes[] = {
     {POST, "/v1/search", post_search, NULL},
     {GET, "/v1/sources", get_sources, NULL},
     {POST, "/v1/sources", post_sources, NULL},
+    {DELETE, "/v1/sources/{}", delete_source, NULL},
     {GET, "/v1/sources/{}/file", get_source_file, NULL},
     {GET, "/v1/sources/{}/skipped", get_source_skipped, NULL},
     {GET, "/v1/streams/{}/events", get_stream_events, NULL},

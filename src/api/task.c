@@ -1,6 +1,7 @@
 #include "api/task.h"
 
 #include "api/deliver.h"
+#include "base/limits.h"
 #include "base/mem.h"
 
 #define TASK_OUT_MAX (8u << 20)
@@ -9,6 +10,7 @@ static void task_free(struct task *t)
 {
     json_decref(t->body);
     mem_free(t->arg_copy);
+    buf_done(&t->raw);
     buf_done(&t->query);
     buf_done(&t->out);
     stream_unref(t->stream);
@@ -36,13 +38,28 @@ void reply_stream_accepted(struct exchange *x, const struct stream *s)
     reply_json(x, 202, &b);
 }
 
+static int read_body(struct task *t)
+{
+    t->body = json_read(buf_span(&t->raw), &t->err, NULL);
+    buf_done(&t->raw);
+    if (json_is_object(t->body))
+        return 0;
+    if (t->body)
+        return err_set(&t->err, ERR_INVALID, "the body must be a JSON object");
+    err_prefix(&t->err, "the body is not JSON");
+    return -(int)t->err.code;
+}
+
 static void on_run(struct work *w)
 {
     struct task *t = container_of(w, struct task, work);
     struct engine *e = t->api->options.engine;
-    int r = t->call(t);
+    int r = t->has_body && !t->body ? read_body(t) : 0;
+    if (r == 0)
+        r = t->call(t);
     if (r == ENGINE_WAITS)
-        return; /* t is not ours any more: another worker may have it already */
+        return;                     /* t is not ours any more: another worker may have it already */
+    json_decref(take_ptr(t->body)); /* here: it may take as long as reading it */
     t->result = r;
     if (r < 0 && !t->err.msg[0])
         err_set(&t->err, (enum err_code)(-r), "the request could not be carried out (%s)",
@@ -86,12 +103,19 @@ static int copy_parameters(struct task *t, const struct route_call *c, struct er
     buf_init(&t->out, TASK_OUT_MAX);
     buf_init(&t->query, c->request->query.len + 1);
     buf_put_span(&t->query, c->request->query);
+    buf_init(&t->raw, LIMIT_TASK_BODY);
+    if (t->has_body && c->request->body.len > LIMIT_TASK_BODY)
+        return err_set(err, ERR_TOO_LARGE, "the body is longer than %u bytes", LIMIT_TASK_BODY);
+    if (t->has_body)
+        buf_put_span(&t->raw, c->request->body);
     t->arg_copy = mem_try_strndup(c->arg.ptr, c->arg.len);
     t->arg = span_of(t->arg_copy, c->arg.len);
-    return t->arg_copy && !buf_failed(&t->query) ? 0 : err_set(err, ERR_NO_MEMORY, "out of memory");
+    return t->arg_copy && !buf_failed(&t->query) && !buf_failed(&t->raw)
+               ? 0
+               : err_set(err, ERR_NO_MEMORY, "out of memory");
 }
 
-void task_start(const struct route_call *c, json_t *body, int (*call)(struct task *t))
+void task_start(const struct route_call *c, bool has_body, int (*call)(struct task *t))
 {
     struct engine *e = c->api->options.engine;
     struct err err = {0};
@@ -103,7 +127,7 @@ void task_start(const struct route_call *c, json_t *body, int (*call)(struct tas
     t->api = c->api;
     t->x = c->x;
     t->who = caller_of(c->x);
-    t->body = body;
+    t->has_body = has_body;
     t->call = call;
     t->wants_sse = wants_event_stream(c->request);
     int r = copy_parameters(t, c, &err);
@@ -120,19 +144,4 @@ void task_start(const struct route_call *c, json_t *body, int (*call)(struct tas
         return;
     }
     exchange_on_abort(c->x, on_abort, t);
-}
-
-json_t *task_body(const struct route_call *c)
-{
-    struct err err = {0};
-    json_t *body = json_read(c->request->body, &err, NULL);
-    if (json_is_object(body))
-        return body;
-    if (body)
-        err_set(&err, ERR_INVALID, "the body must be a JSON object");
-    else
-        err_prefix(&err, "the body is not JSON");
-    json_decref(body);
-    reply_problem(c->x, &err);
-    return NULL;
 }

@@ -14,25 +14,25 @@ struct task {
     struct api *api;
     struct exchange *x; /* NULL once the peer has left */
     struct engine_caller who;
-    json_t *body;    /* owned; spans of the parameters point into it */
+    struct buf raw;  /* the request's body as it came, until the worker has read it */
+    json_t *body;    /* owned; an object; spans of the parameters point into it; the worker's */
     struct span arg; /* path piece, owned copy */
     char *arg_copy;
     struct buf query;      /* owned copy of the query string */
     struct buf out;        /* the answer's JSON */
     struct stream *stream; /* ref: an answer that is a stream instead */
-    bool wants_sse;
+    bool wants_sse, has_body;
     int result;
     struct err err;
     int (*call)(struct task *t); /* on the worker: fills out or stream; 0, <0 or ENGINE_WAITS */
 };
 
 /*
- * Starts `call`. `body`, may be NULL, is taken. The answer: a problem document when call failed; the stream (SSE when asked for, else 202 with its
+ * Starts `call`; with has_body after the request's body was read as a JSON object, on the worker too (400 when it is none,
+ * 413 past LIMIT_TASK_BODY). The answer: a problem document when call failed; the stream (SSE when asked for, else 202 with its
  * address) when it set one; 200 with `out` otherwise.
  */
-void task_start(const struct route_call *c, json_t *body, int (*call)(struct task *t));
-/* The request's body as a JSON object, or NULL after having answered 400/415. Caller owns it. */
-json_t *task_body(const struct route_call *c);
+void task_start(const struct route_call *c, bool has_body, int (*call)(struct task *t));
 /* 202 {"stream_id","events_url"} */
 void reply_stream_accepted(struct exchange *x, const struct stream *s);
 bool wants_event_stream(const struct http_request *r);

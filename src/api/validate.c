@@ -97,7 +97,8 @@ int chat_decode(json_t *root, struct chat_fields *f)
         return r;
     f->type = want_string(f, root, "type", "type", false);
     f->file_path = want_string(f, root, "filePath", "filePath", false);
-    (void)want_string(f, root, "token", "token", false); /* checked; local sources need none */
+    f->token = want_string(f, root, "token", "token", false);
+    f->branch = want_string(f, root, "branch", "branch", false);
     f->provider = want_string(f, root, "provider", "provider", false);
     f->model = want_string(f, root, "model", "model", false);
     f->language = want_string(f, root, "language", "language", false);
@@ -108,6 +109,36 @@ int chat_decode(json_t *root, struct chat_fields *f)
         .included_files = want_string(f, root, "included_files", "included_files", false),
     };
     return f->issue_count ? -ERR_INVALID : 0;
+}
+
+static void keep_only(json_t *obj, const char *const *names, size_t count)
+{
+    const char *key;
+    json_t *v;
+    void *next;
+    json_object_foreach_safe(obj, next, key, v)
+    {
+        bool is_kept = false;
+        for (size_t i = 0; i < count && !is_kept; i++)
+            is_kept = strcmp(key, names[i]) == 0;
+        if (!is_kept)
+            (void)json_object_del(obj, key); /* it is there */
+    }
+}
+
+void chat_fields_trim(struct chat_fields *f)
+{
+    static const char *const of_root[] = {
+        "stream_id",     "repo_url",       "messages",      "type",
+        "token",         "branch",         "filePath",      "provider",
+        "model",         "language",       "excluded_dirs", "excluded_files",
+        "included_dirs", "included_files", "include",       "exclude"};
+    static const char *const of_message[] = {"role", "content"};
+    keep_only(f->root, of_root, ARRAY_LEN(of_root));
+    size_t i;
+    json_t *m;
+    json_array_foreach(json_object_get(f->root, "messages"), i, m)
+        keep_only(m, of_message, ARRAY_LEN(of_message));
 }
 
 void chat_fields_done(struct chat_fields *f)

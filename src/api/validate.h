@@ -18,7 +18,7 @@ struct chat_issue {
 
 struct chat_fields {
     json_t *root; /* owned; everything below points into it */
-    struct span repo_url, type, file_path, provider, model, language, stream_id;
+    struct span repo_url, type, token, branch, file_path, provider, model, language, stream_id;
     struct engine_filters filters;
     uint64_t after;
     bool is_resume; /* {"stream_id":…[,"after":n]} and no messages: follow instead of ask */
@@ -33,6 +33,8 @@ struct chat_fields {
  * chat_fields_done in every case.
  */
 int chat_decode(json_t *root, struct chat_fields *f) MUST_CHECK;
+/* After 0: lets go of all in root that no field is, so that freeing it later is quick. */
+void chat_fields_trim(struct chat_fields *f);
 void chat_fields_done(struct chat_fields *f);
 
 void chat_issues_text(const struct chat_fields *f,

@@ -370,26 +370,33 @@ static int run_plain(struct client *c, struct transfer *t, const char *what, jso
     return 0;
 }
 
-static int plain(struct client *c, const char *what, const char *path, struct span body,
-                 json_t **ret, struct err *err)
+static int plain(struct client *c, const char *what, const char *method, const char *path,
+                 struct span body, json_t **ret, struct err *err)
 {
     struct transfer t;
-    int r = transfer_init(&t, c, NULL, path, body)
-                ? run_plain(c, &t, what, ret, err)
-                : err_set(err, ERR_NO_MEMORY, "%s: no memory for a request", what);
+    bool ok = transfer_init(&t, c, NULL, path, body) &&
+              curl_easy_setopt(t.easy, CURLOPT_CUSTOMREQUEST, method) == CURLE_OK;
+    int r = ok ? run_plain(c, &t, what, ret, err)
+               : err_set(err, ERR_NO_MEMORY, "%s: no memory for a request", what);
     transfer_done(&t);
     return r;
 }
 
 int client_get(struct client *c, const char *what, const char *path, json_t **ret, struct err *err)
 {
-    return plain(c, what, path, SPAN_NULL, ret, err);
+    return plain(c, what, NULL, path, SPAN_NULL, ret, err);
+}
+
+int client_delete(struct client *c, const char *what, const char *path, json_t **ret,
+                  struct err *err)
+{
+    return plain(c, what, "DELETE", path, SPAN_NULL, ret, err);
 }
 
 int client_post(struct client *c, const char *what, const char *path, struct span body,
                 json_t **ret, struct err *err)
 {
-    return plain(c, what, path, body, ret, err);
+    return plain(c, what, NULL, path, body, ret, err);
 }
 
 /* ---- streams ---- */

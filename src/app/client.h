@@ -37,6 +37,8 @@ bool client_socket_answers(const char *path);
  */
 int client_get(struct client *c, const char *what, const char *path, json_t **ret,
                struct err *err) MUST_CHECK;
+int client_delete(struct client *c, const char *what, const char *path, json_t **ret,
+                  struct err *err) MUST_CHECK;
 int client_post(struct client *c, const char *what, const char *path, struct span body,
                 json_t **ret, struct err *err) MUST_CHECK;
 

@@ -135,10 +135,11 @@ static int print_json(struct ask *a, const struct client_end *end)
 
 static int build_request(const struct options *o, struct buf *out, struct err *err)
 {
-    char *source CLEANUP(mem_freep) = source_operand(options_operand(o, 0));
+    struct source_operand source;
+    int r = source_operand_read(o, &source, err);
     struct json_writer w = json_writer(out);
     jw_obj(&w);
-    jw_kstr(&w, "repo_url", source ? source : "");
+    put_source_operand(&w, "repo_url", &source);
     jw_key(&w, "messages");
     jw_arr(&w);
     jw_obj(&w);
@@ -146,7 +147,8 @@ static int build_request(const struct options *o, struct buf *out, struct err *e
     jw_kstr(&w, "content", options_operand(o, 1));
     jw_end_obj(&w);
     jw_end_arr(&w);
-    jw_kstr(&w, "type", "local");
+    if (!source.is_remote)
+        jw_kstr(&w, "type", "local");
     if (option_str(o, OPT_PROVIDER))
         jw_kstr(&w, "provider", option_str(o, OPT_PROVIDER));
     if (option_str(o, OPT_MODEL))
@@ -157,8 +159,9 @@ static int build_request(const struct options *o, struct buf *out, struct err *e
         jw_kint(&w, "k", (int64_t)option_u64(o, OPT_K));
     put_filters(&w, o);
     jw_end_obj(&w);
-    return source && !buf_failed(out) ? 0
-                                      : err_set(err, ERR_NO_MEMORY, "no memory for the question");
+    source_operand_done(&source);
+    return r == 0 && buf_failed(out) ? err_set(err, ERR_NO_MEMORY, "no memory for the question")
+                                     : r;
 }
 
 static int ask(struct client *client, struct ask *a, struct span request)

@@ -279,9 +279,7 @@ static void check_all(struct doctor *d)
     check_socket(d);
     check_addresses(d);
     check_descriptors(d);
-    check_program(d, "git", "git version",
-                  "sources that are git repositories are read without their "
-                  "revision",
+    check_program(d, "git", "git version", "repositories of other machines cannot be fetched",
                   "install the package git");
     check_program(d, "ctags", "Universal Ctags",
                   "passages are cut without knowing functions and classes",

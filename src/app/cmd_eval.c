@@ -27,8 +27,10 @@ int cmd_eval(const struct options *o, struct err *err)
     struct terminal t;
     struct buf report = BUF_INIT(LIMIT_HTTP_BODY), table = BUF_INIT(LIMIT_HTTP_BODY);
     terminal_init(&t, true);
-    int r = eval_run(options_operand(o, 0), option_str(o, OPT_RUN),
-                     (unsigned)option_u64(o, OPT_DEPTH), &report, err);
+    struct eval_options e = {.run_file = option_str(o, OPT_RUN),
+                             .vectors_file = option_str(o, OPT_VECTORS),
+                             .depth = (unsigned)option_u64(o, OPT_DEPTH)};
+    int r = eval_run(options_operand(o, 0), &e, &report, err);
     if (r == 0 && option_bool(o, OPT_JSON)) {
         buf_putc(&report, '\n');
         r = terminal_write(&t, buf_span(&report), err);

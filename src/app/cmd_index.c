@@ -18,7 +18,7 @@ struct indexing {
     const struct options *o;
     struct client *client; /* owned */
     struct terminal terminal;
-    char *source; /* owned; absolute path or name */
+    struct source_operand source;
     struct err *err;
 };
 
@@ -34,7 +34,7 @@ static int build_request(const struct indexing *x, struct buf *out)
 {
     struct json_writer w = json_writer(out);
     jw_obj(&w);
-    jw_kstr(&w, "source", x->source);
+    put_source_operand(&w, "source", &x->source);
     if (option_str(x->o, OPT_NAME))
         jw_kstr(&w, "name", option_str(x->o, OPT_NAME));
     if (option_bool(x->o, OPT_FORCE))
@@ -79,9 +79,9 @@ static const json_t *find_source(const struct indexing *x, const json_t *list)
     json_array_foreach(json_object_get(list, "sources"), i, row)
     {
         const char *row_name = json_str(row, "name", "");
-        if (!strcmp(row_name, name ? name : x->source))
+        if (!strcmp(row_name, name ? name : x->source.text))
             return row;
-        if (!strcmp(json_str(row, "location", ""), x->source) && has_filters(x->o, row))
+        if (!strcmp(json_str(row, "location", ""), x->source.location) && has_filters(x->o, row))
             by_location = row;
     }
     return by_location;
@@ -178,9 +178,10 @@ static int report(struct indexing *x, uint64_t took_ms)
     const json_t *row = find_source(x, list);
     struct buf out = BUF_INIT(4 * LIMIT_HTTP_BODY);
     if (!row)
-        r = err_set(x->err, ERR_NOT_FOUND, "indexed, but the server does not list '%s'", x->source);
+        r = err_set(x->err, ERR_NOT_FOUND, "indexed, but the server does not list '%s'",
+                    x->source.location);
     else if (!strcmp(json_str(row, "state", ""), "failed"))
-        r = err_set(x->err, ERR_INTERNAL, "cannot index '%s': %s", x->source,
+        r = err_set(x->err, ERR_INTERNAL, "cannot index '%s': %s", x->source.location,
                     json_str(row, "error", "the server gave no reason"));
     else
         r = put_report(x, row, took_ms, &out);
@@ -207,17 +208,18 @@ static int run(struct indexing *x, struct span request)
 
 int cmd_index(const struct options *o, struct err *err)
 {
-    struct indexing x = {.o = o, .source = source_operand(options_operand(o, 0)), .err = err};
+    struct indexing x = {.o = o, .err = err};
     struct buf request = BUF_INIT(LIMIT_HTTP_BODY);
     terminal_init(&x.terminal, option_bool(o, OPT_QUIET));
-    int r = x.source ? build_request(&x, &request)
-                     : err_set(err, ERR_NO_MEMORY, "no memory for the source's name");
+    int r = source_operand_read(o, &x.source, err);
+    if (r == 0)
+        r = build_request(&x, &request);
     if (r == 0)
         r = client_open(o, &x.client, err);
     if (r == 0)
         r = run(&x, buf_span(&request));
     client_close(x.client);
-    mem_free(x.source);
+    source_operand_done(&x.source);
     buf_done(&request);
     return exit_code_of(r);
 }

@@ -77,20 +77,23 @@ static int search(const struct options *o, struct client *client, struct err *er
 {
     struct terminal t;
     terminal_init(&t, true);
-    char *source CLEANUP(mem_freep) = source_operand(options_operand(o, 0));
+    struct source_operand source;
+    int r = source_operand_read(o, &source, err);
     struct buf request = BUF_INIT(LIMIT_HTTP_BODY);
     struct json_writer w = json_writer(&request);
     jw_obj(&w);
-    jw_kstr(&w, "source", source ? source : "");
+    put_source_operand(&w, "source", &source);
     jw_kstr(&w, "query", options_operand(o, 1));
     jw_kint(&w, "k", (int64_t)option_u64(o, OPT_K));
     jw_kbool(&w, "explain", option_bool(o, OPT_EXPLAIN));
     put_filters(&w, o);
     jw_end_obj(&w);
     json_t *body = NULL;
-    int r = source && !buf_failed(&request)
-                ? client_post(client, "cannot search", "/v1/search", buf_span(&request), &body, err)
-                : err_set(err, ERR_NO_MEMORY, "no memory for the query");
+    source_operand_done(&source);
+    if (r == 0)
+        r = buf_failed(&request) ? err_set(err, ERR_NO_MEMORY, "no memory for the query")
+                                 : client_post(client, "cannot search", "/v1/search",
+                                               buf_span(&request), &body, err);
     if (r == 0)
         r = option_bool(o, OPT_JSON) ? print_json(&t, body, err)
                                      : print_hits(&t, body, option_bool(o, OPT_EXPLAIN), err);
@@ -142,6 +145,35 @@ static int print_sources(struct terminal *t, const json_t *body, struct err *err
     return r;
 }
 
+/* Sources are removed by id: a name may have slashes. */
+static int remove_source(const char *name, struct client *client, const json_t *list,
+                         struct terminal *t, struct err *err)
+{
+    const json_t *row, *found = NULL;
+    json_t *answer = NULL;
+    size_t i;
+    json_array_foreach(json_object_get(list, "sources"), i,
+                       row) if (!strcmp(json_str(row, "name", ""), name) ||
+                                !strcmp(json_str(row, "id", ""), name) ||
+                                !strcmp(json_str(row, "location", ""), name)) found =
+        found ? found : row;
+    if (!found) {
+        err_set(err, ERR_NOT_FOUND, "no source '%s'", name);
+        err_hint(err, "'headwater sources' lists them");
+        return -ERR_NOT_FOUND;
+    }
+    char path[256];
+    snprintf(path, sizeof path, "/v1/sources/%s", json_str(found, "id", ""));
+    int r = client_delete(client, "cannot remove the source", path, &answer, err);
+    json_decref(answer);
+    struct buf out = BUF_INIT(4096);
+    buf_printf(&out, "removed %s\n", json_str(found, "name", "?"));
+    if (r == 0)
+        r = terminal_write_foreign(t, buf_span(&out), err);
+    buf_done(&out);
+    return r;
+}
+
 int cmd_sources(const struct options *o, struct err *err)
 {
     struct client *client = NULL;
@@ -151,7 +183,9 @@ int cmd_sources(const struct options *o, struct err *err)
     int r = client_open(o, &client, err);
     if (r == 0)
         r = client_get(client, "cannot list the sources", "/v1/sources", &body, err);
-    if (r == 0)
+    if (r == 0 && option_str(o, OPT_REMOVE))
+        r = remove_source(option_str(o, OPT_REMOVE), client, body, &t, err);
+    else if (r == 0)
         r = option_bool(o, OPT_JSON) ? print_json(&t, body, err) : print_sources(&t, body, err);
     json_decref(body);
     client_close(client);

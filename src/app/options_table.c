@@ -50,6 +50,63 @@ const struct option option_table[OPT_COUNT] = {
          .help = "Directory below which clients of the server may name local paths; may be "
                  "given several times (the variable: separated by ':'). Without it none "
                  "may. The command line is never limited."},
+    [OPT_ALLOW_HOST] =
+        {.name = "allow-host",
+         .arg = "HOST[:PORT]",
+         .type = OPTION_LIST,
+         .fallback = "github.com,gitlab.com,bitbucket.org,dev.azure.com,codeberg.org",
+         .fallback_text = "five public hosts",
+         .env = "HEADWATER_ALLOW_HOST",
+         .commands = B(SERVE),
+         .section = "server",
+         .help =
+             "Host from which clients of the server may have repositories fetched, on its usual "
+             "ports or the one named; '*.example.com' is every host below, '*' every host. "
+             "Separated by commas, or given several times. Without it: github.com, "
+             "gitlab.com, bitbucket.org, dev.azure.com and codeberg.org. Private addresses stay "
+             "refused. "
+             "The command line is never limited."},
+    [OPT_ALLOW_PRIVATE_HOST] =
+        {.name = "allow-private-host",
+         .arg = "HOST[:PORT]",
+         .type = OPTION_LIST,
+         .env = "HEADWATER_ALLOW_PRIVATE_HOST",
+         .commands = B(SERVE),
+         .section = "server",
+         .help = "The same for a host within your own network, whose address may be private, and "
+                 "which may be given a token over http."},
+    [OPT_ALLOW_SSH] = {.name = "allow-ssh",
+                       .type = OPTION_BOOL,
+                       .fallback = "false",
+                       .env = "HEADWATER_ALLOW_SSH",
+                       .commands = B(SERVE),
+                       .section = "server",
+                       .help = "Let clients of the server name ssh addresses, which are fetched "
+                               "with the keys of the user it runs as."},
+    [OPT_MAX_CLONE_SIZE] =
+        {.name = "max-clone-size",
+         .arg = "SIZE",
+         .type = OPTION_SIZE,
+         .min = 1,
+         .max = 1ull << 50,
+         .unit = MIB,
+         .fallback = "2G",
+         .env = "HEADWATER_MAX_CLONE_SIZE",
+         .commands = B(SERVE) | CLIENT,
+         .section = "server",
+         .help = "Largest repository that is fetched: what comes over the network, and its files. "
+                 "A bare number counts megabytes."},
+    [OPT_REFRESH_INTERVAL] =
+        {.name = "refresh-interval",
+         .arg = "TIME",
+         .type = OPTION_DURATION,
+         .max = 3650 * DAYS,
+         .fallback = "10m",
+         .env = "HEADWATER_REFRESH_INTERVAL",
+         .commands = B(SERVE) | CLIENT,
+         .section = "server",
+         .help = "A question looks for news of a fetched repository when the last look is longer "
+                 "ago. 'headwater index' always looks."},
     [OPT_INSECURE] =
         {.name = "insecure",
          .type = OPTION_BOOL,
@@ -203,6 +260,43 @@ const struct option option_table[OPT_COUNT] = {
                    .commands = B(SERVE) | B(ASK),
                    .section = "answers",
                    .help = "Model of the provider."},
+    [OPT_FIRST_TOKEN_TIMEOUT] =
+        {.name = "first-token-timeout",
+         .arg = "TIME",
+         .type = OPTION_DURATION,
+         .min = 1,
+         .max = 3600 * SECONDS,
+         .fallback = "2m",
+         .env = "HEADWATER_FIRST_TOKEN_TIMEOUT",
+         .commands = B(SERVE) | B(ASK),
+         .section = "answers",
+         .help = "How long a model may take to its first token before the request counts as "
+                 "failed and is tried again."},
+    [OPT_IDLE_TIMEOUT] =
+        {.name = "idle-timeout",
+         .arg = "TIME",
+         .type = OPTION_DURATION,
+         .min = 1,
+         .max = 3600 * SECONDS,
+         .fallback = "1m",
+         .env = "HEADWATER_IDLE_TIMEOUT",
+         .commands = B(SERVE) | B(ASK),
+         .section = "answers",
+         .help = "How long a model may be silent in the middle of an answer before the answer "
+                 "counts as cut off. Keep-alive comments are silence."},
+    [OPT_RETRY_BUDGET] =
+        {.name = "retry-budget",
+         .arg = "TIME",
+         .type = OPTION_DURATION,
+         .min = 1,
+         .max = 3600 * SECONDS,
+         .fallback = "30s",
+         .env = "HEADWATER_RETRY_BUDGET",
+         .commands = B(SERVE) | B(ASK),
+         .section = "answers",
+         .help = "How long after its start an answer may still ask an endpoint that has "
+                 "already failed it once. A longer wait asked for by the provider ends the "
+                 "answer with its error."},
     [OPT_LANGUAGE] = {.name = "language",
                       .arg = "CODE",
                       .type = OPTION_STRING,
@@ -269,6 +363,14 @@ const struct option option_table[OPT_COUNT] = {
                   .commands = B(INDEX),
                   .section = "command",
                   .help = "Name under which the source can be asked."},
+    [OPT_BRANCH] = {.name = "branch",
+                    .arg = "NAME",
+                    .type = OPTION_STRING,
+                    .flags = OPTION_FLAG_ONLY,
+                    .fallback_text = "the repository's default branch",
+                    .commands = B(INDEX) | B(ASK) | B(SEARCH),
+                    .section = "command",
+                    .help = "Branch or tag of a repository that is fetched."},
     [OPT_FORCE] = {.name = "force",
                    .letter = 'f',
                    .type = OPTION_BOOL,
@@ -303,6 +405,14 @@ const struct option option_table[OPT_COUNT] = {
                     .commands = B(INDEX),
                     .section = "command",
                     .help = "List the files that were left out, each with its reason."},
+    [OPT_REMOVE] = {.name = "remove",
+                    .arg = "NAME",
+                    .type = OPTION_STRING,
+                    .flags = OPTION_FLAG_ONLY,
+                    .commands = B(SOURCES),
+                    .section = "command",
+                    .help = "Forget a source, its index and what was fetched of it. A folder that "
+                            "was indexed stays."},
     [OPT_RUN] = {.name = "run",
                  .arg = "FILE",
                  .type = OPTION_STRING,
@@ -320,6 +430,14 @@ const struct option option_table[OPT_COUNT] = {
                    .commands = B(EVAL),
                    .section = "command",
                    .help = "Hits asked for per query."},
+    [OPT_VECTORS] = {.name = "vectors",
+                     .arg = "FILE",
+                     .type = OPTION_STRING,
+                     .flags = OPTION_FLAG_ONLY,
+                     .commands = B(EVAL),
+                     .section = "command",
+                     .help = "Search by vectors too: FILE has one JSON object a line, with "
+                             "\"vector\" and a document's \"id\" or a \"query\"."},
     [OPT_MAN] = {.name = "man",
                  .type = OPTION_BOOL,
                  .flags = OPTION_FLAG_ONLY,

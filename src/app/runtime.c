@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -36,7 +37,7 @@ struct runtime {
     struct runner *runner;
     struct engine_upstream upstreams[LOOPS_MAX];
     char *socket;
-    char *journal_dir, *index_dir;
+    char *journal_dir, *index_dir, *repos_dir;
 };
 
 static char *path_in(const char *dir, const char *name)
@@ -46,9 +47,12 @@ static char *path_in(const char *dir, const char *name)
     return buf_detach(&b);
 }
 
+/* Cores that this process may use: fewer than there are where it is pinned or in a container's set. */
 static unsigned core_count(void)
 {
-    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    cpu_set_t set;
+    long n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set)
+                                                         : sysconf(_SC_NPROCESSORS_ONLN);
     return n < 1 ? 1 : n > LOOPS_MAX ? LOOPS_MAX : (unsigned)n;
 }
 
@@ -90,7 +94,8 @@ static int open_storage(struct runtime *r, bool serve, struct err *err)
     r->socket = path_in(dir, "headwater.sock");
     r->journal_dir = path_in(dir, "journal");
     r->index_dir = path_in(dir, "index");
-    if (!r->socket || !r->journal_dir || !r->index_dir)
+    r->repos_dir = path_in(dir, "repos");
+    if (!r->socket || !r->journal_dir || !r->index_dir || !r->repos_dir)
         return err_set(err, ERR_INVALID, "the data directory's name is too long");
     uint64_t keep_ms = option_u64(r->options, OPT_STREAM_RETENTION);
     size_t expired = 0;
@@ -108,6 +113,22 @@ static json_t *list_option(const struct options *o, enum option_id id)
     return list;
 }
 
+static const char *environment(void *ctx, const char *name)
+{
+    const char *value = options_env(ctx, name);
+    return value && value[0] ? value : NULL;
+}
+
+/* The items, NULL-terminated; the array is the caller's. */
+static const char **list_of(const struct options *o, enum option_id id)
+{
+    size_t n = option_count(o, id);
+    const char **list = mem_alloc((n + 1) * sizeof *list);
+    for (size_t i = 0; i < n; i++)
+        list[i] = option_item(o, id, i);
+    return list;
+}
+
 static int open_engine(struct runtime *r, bool serve, struct err *err)
 {
     unsigned cores = core_count();
@@ -121,15 +142,24 @@ static int open_engine(struct runtime *r, bool serve, struct err *err)
         result = hub_open(&ho, r->store, r->workers, &r->hub, err);
     if (result < 0)
         return result;
-    size_t n = option_count(r->options, OPT_ALLOW_PATH);
-    const char **allow = mem_alloc((n + 1) * sizeof *allow);
-    for (size_t i = 0; i < n; i++)
-        allow[i] = option_item(r->options, OPT_ALLOW_PATH, i);
+    const char **paths = list_of(r->options, OPT_ALLOW_PATH);
+    const char **hosts = list_of(r->options, OPT_ALLOW_HOST);
+    const char **private_hosts = list_of(r->options, OPT_ALLOW_PRIVATE_HOST);
     json_t *include = serve ? list_option(r->options, OPT_INCLUDE) : NULL;
     json_t *exclude = serve ? list_option(r->options, OPT_EXCLUDE) : NULL;
+    union { /* the callback's context is not const */
+        const struct options *in;
+        void *out;
+    } options = {.in = r->options};
     struct engine_options eo = {
         .index_dir = r->index_dir,
-        .allow_paths = allow,
+        .allow_paths = paths,
+        .repos_dir = r->repos_dir,
+        .fetch_policy = {hosts, private_hosts, option_bool(r->options, OPT_ALLOW_SSH)},
+        .max_clone_bytes = option_u64(r->options, OPT_MAX_CLONE_SIZE),
+        .refresh_interval_ms = option_u64(r->options, OPT_REFRESH_INTERVAL),
+        .env = environment,
+        .env_ctx = options.out,
         .default_language = "en",
         .filters = {.include = include, .exclude = exclude},
         .bench_source = serve && option_bool(r->options, OPT_BENCH_SOURCE),
@@ -141,17 +171,27 @@ static int open_engine(struct runtime *r, bool serve, struct err *err)
         .upstreams = r->upstreams,
         .upstream_count = r->loop_count,
     };
-    result = engine_new(&eo, &r->engine, err);
-    mem_free(allow);
+    result = engine_new(&eo, &r->engine, err); /* copies the lists */
+    mem_free(paths);
+    mem_free(hosts);
+    mem_free(private_hosts);
     json_decref(include);
     json_decref(exclude);
     return result;
 }
 
-static const char *environment(void *ctx, const char *name)
+/* Commands that never ask a model do not have these options. */
+static void set_patience(struct runtime *r)
 {
-    const char *value = options_env(ctx, name);
-    return value && value[0] ? value : NULL;
+    enum command_id command = options_command(r->options);
+    if (command != CMD_SERVE && command != CMD_ASK)
+        return;
+    const struct runner_limits limits = {
+        .first_token_timeout_ms = option_u64(r->options, OPT_FIRST_TOKEN_TIMEOUT),
+        .idle_timeout_ms = option_u64(r->options, OPT_IDLE_TIMEOUT),
+        .retry_budget_ms = option_u64(r->options, OPT_RETRY_BUDGET),
+    };
+    runner_set_limits(r->runner, &limits);
 }
 
 static int open_providers(struct runtime *r, struct err *err)
@@ -169,7 +209,9 @@ static int open_providers(struct runtime *r, struct err *err)
     };
     int result = registry_new(&ro, &r->registry, err);
     if (result == 0)
-        result = runner_new(r->registry, &r->runner, err);
+        result = runner_new(&r->runner, err);
+    if (result == 0)
+        set_patience(r);
     for (size_t i = 0; result == 0 && i < r->loop_count; i++) {
         struct http_client_options ho = {0};
         r->upstreams[i].loop = r->loops[i];
@@ -330,6 +372,7 @@ void runtime_stop(struct runtime *r)
     mem_free(r->socket);
     mem_free(r->journal_dir);
     mem_free(r->index_dir);
+    mem_free(r->repos_dir);
     mem_free(r);
 }
 

@@ -17,6 +17,12 @@
         if (call) {  \
         }            \
     } while (0)
+/* A helper that must become part of its caller, to be compiled for the caller's processor. */
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+/* Code for processors that have more than all of their kind: called where the processor was asked. */
+#define TARGET(features) __attribute__((target(features)))
+/* typedef float name VECTOR_OF(16): arithmetic on so many bytes at once. */
+#define VECTOR_OF(bytes) __attribute__((vector_size(bytes)))
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 

@@ -2,7 +2,8 @@
 /*
  * Metrics: each module has a static table of descriptors and registers it once at start; updates are one
  * relaxed atomic add. /metrics prints them in the Prometheus text format or as JSON. Process-wide, like the
- * log. Names: headwater_<module>_<what>[_total|_bytes|_seconds]. Thread: any.
+ * log. Names: headwater_<module>_<what>[_total|_bytes|_seconds]; docs/operations.md lists them all, which a lint checks. Metrics
+ * of one name differ by their labels and are printed together. Thread: any.
  *
  *   static struct metric metrics[] = {
  *       [M_FRAMES] = METRIC_COUNTER("headwater_ws_frames_sent_total", "WebSocket frames sent"),
@@ -14,9 +15,11 @@
 
 struct metric {
     const char *name, *help;
-    enum { METRIC_KIND_COUNTER, METRIC_KIND_GAUGE } kind;
-    _Atomic int64_t value;
-    struct metric *next; /* registry's */
+    const char *labels; /* `provider="openai"`, already escaped; or NULL */
+    enum { METRIC_KIND_COUNTER, METRIC_KIND_GAUGE, METRIC_KIND_TIMES } kind;
+    _Atomic int64_t value;    /* of times: their sum in milliseconds */
+    _Atomic int64_t *buckets; /* of times: METRIC_BUCKETS counts */
+    struct metric *next;      /* registry's */
 };
 #define METRIC_COUNTER(n, h)                                  \
     {                                                         \
@@ -25,6 +28,12 @@ struct metric {
 #define METRIC_GAUGE(n, h)                                  \
     {                                                       \
         .name = (n), .help = (h), .kind = METRIC_KIND_GAUGE \
+    }
+/* A histogram of durations; printed in seconds, as its name ends. `b`: static, METRIC_BUCKETS long. */
+#define METRIC_BUCKETS 13
+#define METRIC_TIMES(n, h, b)                                                \
+    {                                                                        \
+        .name = (n), .help = (h), .kind = METRIC_KIND_TIMES, .buckets = (b), \
     }
 
 /* Registering a table again is harmless (tests start modules more than once). */
@@ -41,5 +50,7 @@ static inline int64_t metric_value(const struct metric *m)
 {
     return atomic_load_explicit(&m->value, memory_order_relaxed);
 }
+/* One duration more. */
+void metric_time(struct metric *m, uint64_t ms);
 void metric_print_prometheus(struct buf *out);
-void metric_print_json(struct buf *out); /* {"name":value,…} */
+void metric_print_json(struct buf *out); /* {"name":value, "name{labels}":value, …} */

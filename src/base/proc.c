@@ -9,12 +9,14 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #define POLL_STEP_MS 50
+#define PIECE_BYTES 16384
 #define DEFAULT_TIMEOUT_MS 60000
 
 struct child {
@@ -37,6 +39,17 @@ static void set_limit(int which, uint64_t value)
         setrlimit((__rlimit_resource_t)which, &lim);
 }
 
+/* The flag that closes descriptors at exec is not copied by dup2. */
+static void keep_as_3(int fd, int *report)
+{
+    if (*report == 3)
+        *report = fcntl(*report, F_DUPFD_CLOEXEC, 4);
+    if (fd == 3)
+        fcntl(fd, F_SETFD, 0);
+    else
+        dup2(fd, 3);
+}
+
 /* In the child, between fork and exec: only async-signal-safe calls. */
 static void NORETURN child_exec(const struct proc_options *o, char *const *envp, int in, int out,
                                 int err, int report)
@@ -45,6 +58,9 @@ static void NORETURN child_exec(const struct proc_options *o, char *const *envp,
     dup2(in, 0);
     dup2(out, 1);
     dup2(err, 2);
+    if (o->inherit_fd > 2)
+        keep_as_3(o->inherit_fd, &report);
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* what it writes would be in the way of our next start */
     signal(SIGPIPE, SIG_DFL);
     sigset_t none;
     sigemptyset(&none);
@@ -107,16 +123,18 @@ static int exec_errno(struct child *c)
 }
 
 /* Reads what is there; closes the end at end of file. False when `b` is full and `strict`. */
-static bool drain(int *fd, struct buf *b, bool strict)
+static bool drain(int *fd, struct buf *b, bool strict, struct span *ret_piece,
+                  char block[PIECE_BYTES])
 {
-    char block[16384];
-    ssize_t n = fault_hit(FAULT_READ) ? -1 : read(*fd, block, sizeof block);
+    *ret_piece = SPAN_NULL;
+    ssize_t n = fault_hit(FAULT_READ) ? -1 : read(*fd, block, PIECE_BYTES);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return true;
     if (n <= 0) {
         close_end(fd);
         return true;
     }
+    *ret_piece = span_of(block, (size_t)n);
     if (!b)
         return true;
     size_t room = b->max > b->len ? b->max - b->len : 0;
@@ -156,38 +174,58 @@ static void feed(struct child *c, struct span *input)
         close_end(&c->in);
 }
 
+static int read_out(const struct proc_options *o, struct child *c, struct buf *out, struct err *err)
+{
+    char block[PIECE_BYTES];
+    struct span piece;
+    if (!drain(&c->out, o->on_out ? NULL : out, true, &piece, block))
+        return err_set(err, ERR_TOO_LARGE, "'%s' wrote more than %zu bytes", o->argv[0], out->max);
+    return o->on_out && piece.len ? o->on_out(o->ctx, piece, err) : 0;
+}
+
+static void read_err(const struct proc_options *o, struct child *c, struct buf *err_out)
+{
+    char block[PIECE_BYTES];
+    struct span piece;
+    (void)drain(&c->err, err_out, false, &piece, block);
+    if (o->on_err && piece.len)
+        o->on_err(o->ctx, piece);
+}
+
 static int pump(const struct proc_options *o, struct child *c, struct buf *out, struct buf *err_out,
                 struct err *err)
 {
     uint64_t deadline = clock_ms() + (o->timeout_ms ? o->timeout_ms : DEFAULT_TIMEOUT_MS);
     struct span input = o->input;
+    int r = 0;
     fcntl(c->in, F_SETFL, O_NONBLOCK);
     if (!input.len)
         close_end(&c->in);
-    while (c->out >= 0 || c->err >= 0) {
+    while (r == 0 && (c->out >= 0 || c->err >= 0)) {
         struct pollfd p[3] = {{c->out, POLLIN, 0}, {c->err, POLLIN, 0}, {c->in, POLLOUT, 0}};
         int n = poll(p, 3, POLL_STEP_MS);
         if (n < 0 && errno != EINTR)
             return err_errno(err, errno, "waiting for '%s'", o->argv[0]);
-        if (p[0].fd >= 0 && p[0].revents && !drain(&c->out, out, true))
-            return err_set(err, ERR_TOO_LARGE, "'%s' wrote more than %zu bytes", o->argv[0],
-                           out->max);
+        if (p[0].fd >= 0 && p[0].revents)
+            r = read_out(o, c, out, err);
         if (p[1].fd >= 0 && p[1].revents)
-            (void)drain(&c->err, err_out, false);
+            read_err(o, c, err_out);
         if (p[2].fd >= 0 && p[2].revents)
             feed(c, &input);
-        if (o->cancel && atomic_load(o->cancel))
-            return err_set(err, ERR_CANCELLED, "'%s' was cancelled", o->argv[0]);
-        if (clock_ms() > deadline)
-            return err_set(err, ERR_TIMEOUT, "'%s' took too long", o->argv[0]);
+        if (r == 0 && o->tick)
+            r = o->tick(o->ctx, err);
+        if (r == 0 && o->cancel && atomic_load(o->cancel))
+            r = err_set(err, ERR_CANCELLED, "'%s' was cancelled", o->argv[0]);
+        if (r == 0 && clock_ms() > deadline)
+            r = err_set(err, ERR_TIMEOUT, "'%s' took too long", o->argv[0]);
     }
-    return 0;
+    return r;
 }
 
 static int merged_env(const struct proc_options *o, char ***ret)
 {
     size_t n = 0, extra = 0;
-    while (environ[n])
+    while (!o->is_env_whole && environ[n])
         n++;
     while (o->env && o->env[extra])
         extra++;

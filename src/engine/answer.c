@@ -104,11 +104,11 @@ static void on_stop(struct engine *e, struct running *r)
     model_stop(a);
 }
 
-static int wait_for_index(struct answer *a, struct err *err)
+static int wait_for_index(struct answer *a, const struct index_ask *ask, struct err *err)
 {
     move(a, ANSWER_INDEX);
     return indexing_start(
-        a->engine, a->source_id, &a->waiter, NULL,
+        a->engine, a->source_id, ask, &a->waiter, NULL,
         err); /* on success another thread may have moved us on already: `a` is not ours any more */
 }
 
@@ -117,26 +117,39 @@ static void retrieve(struct answer *a);
 static void resolve(struct answer *a)
 {
     struct err err = {0};
+    struct index_ask ask = {0};
     emit_status(a->running.stream, "resolving", -1, "Looking up the source");
     int r = research_read(a->messages, a->request.message_count, &a->research, &err);
     if (r == 0)
         a->research.question =
             span_first(a->research.question, utf8_cut(a->research.question, LIMIT_QUERY_BYTES));
     if (r == 0)
-        r = source_resolve_wanted(a->engine, &a->who, a->request.source, SPAN_NULL,
-                                  &a->request.filters, a->source_id, &err);
+        r = source_resolve_wanted(a->engine, &a->who, a->request.source, &a->request.access,
+                                  SPAN_NULL, &a->request.filters, a->source_id, &ask, &err);
     if (r == 0)
         a->index = source_fresh_index(a->engine, a->source_id, stream_stop_flag(a->running.stream));
     if (r == 0 && answer_is_stopped(a))
         r = -ERR_CANCELLED;
     if (r == 0 && a->index) {
+        index_ask_done(&ask);
         retrieve(a);
         return;
     }
     if (r == 0)
-        r = wait_for_index(a, &err);
+        r = wait_for_index(a, &ask, &err);
+    index_ask_done(&ask);
     if (r < 0)
         answer_end(a, r, &err, "prepare", "error", NULL, NULL);
+}
+
+/* DeepWiki's words for a failure to fetch. */
+static void put_clone_error(const struct answer *a, const struct err *why, struct buf *out)
+{
+    if (!source_fetch_failed(a->engine, a->source_id))
+        return;
+    buf_printf(out, "Error preparing retriever: Error during cloning: %s", why->msg);
+    if (why->hint[0])
+        buf_printf(out, ". %s", why->hint);
 }
 
 static void after_index(struct answer *a)
@@ -156,7 +169,10 @@ static void after_index(struct answer *a)
             r = err_set(&why, ERR_UNAVAILABLE, "the index of this source cannot be opened");
             err_hint(&why, "the server's log says why; 'headwater index --force' builds it anew");
         }
-        answer_end(a, r, &why, "prepare", "error", NULL, NULL);
+        struct buf text = BUF_INIT(2048);
+        put_clone_error(a, &why, &text);
+        answer_end(a, r, &why, "prepare", "error", NULL, text.len ? buf_str(&text) : NULL);
+        buf_done(&text);
         return;
     }
     if (r < 0)
@@ -178,6 +194,7 @@ static void retrieve(struct answer *a)
     index_stats(a->index, &stats);
     snprintf(a->revision, sizeof a->revision, "%s", stats.revision);
     char revision_now[65];
+    source_address(a->engine, a->source_id, a->source_url, sizeof a->source_url, &a->source_type);
     source_names(a->engine, a->source_id, a->source_name, sizeof a->source_name, revision_now,
                  sizeof revision_now);
     emit_status(a->running.stream, "retrieving", -1, "Searching %u passages of %u files",
@@ -262,6 +279,8 @@ void answer_emit_usage(struct answer *a, const struct chat_usage *u)
     jw_obj(&w);
     jw_kint(&w, "prompt_tokens", (int64_t)u->prompt_tokens);
     jw_kint(&w, "completion_tokens", (int64_t)u->completion_tokens);
+    jw_kint(&w, "cached_tokens", (int64_t)u->cached_tokens);
+    jw_kint(&w, "reasoning_tokens", (int64_t)u->reasoning_tokens);
     jw_key(&w, "cost");
     jw_num(&w, u->cost);
     jw_kbool(&w, "is_estimate", u->is_estimate);
@@ -312,10 +331,11 @@ int answer_prompt(struct answer *a, bool with_context, size_t token_budget,
         .passage_count = a->passages.count,
         .file_path = ret_file->path,
         .file_text = ret_file->text,
-        .repo_url = a->request.source,
-        .repo_type = "local",
+        .repo_url = span_str(a->source_url),
+        .repo_type = a->source_type,
         .language = a->language,
         .research_round = a->research.round,
+        .suffix = a->endpoint_count && a->endpoints[0].format == &wire_ollama ? " /no_think" : NULL,
         .token_budget = token_budget,
         .note = !with_context       ? PROMPT_NOTE_TOO_LARGE
                 : a->passages.count ? PROMPT_NOTE_NONE
@@ -494,7 +514,7 @@ int engine_answer(struct engine *e, const struct engine_caller *who,
     if (r < 0) {
         if (s)
             stream_close(s, "error", NULL);
-        stream_unref(s);
+        stream_unref_producer(s);
         answer_unref(a);
         return r;
     }
@@ -505,9 +525,10 @@ int engine_answer(struct engine *e, const struct engine_caller *who,
         stream_close(s, "error", NULL);
         running_leave(e, &a->running);
         answer_unref(a);
-        stream_unref(s);
+        stream_unref_producer(s);
         return r;
     }
-    *ret_stream = s;
+    *ret_stream = stream_ref(s);
+    stream_unref_producer(s); /* the answer itself is one, until it has written its end */
     return 0;
 }

@@ -239,6 +239,9 @@ static void add_usage(struct chat_usage *sum, const struct chat_usage *more)
 {
     sum->prompt_tokens += more->prompt_tokens;
     sum->completion_tokens += more->completion_tokens;
+    sum->cached_tokens += more->cached_tokens;
+    sum->cache_write_tokens += more->cache_write_tokens;
+    sum->reasoning_tokens += more->reasoning_tokens;
     sum->cost += more->cost;
     sum->is_estimate = sum->is_estimate || more->is_estimate;
     sum->finish = more->finish;

@@ -19,6 +19,8 @@ struct answer {
     struct chat_turn *messages;    /* owned copy of the array */
     char language[16];
     char source_id[STORE_ID_MAX], source_name[256], revision[65];
+    char source_url[SOURCE_URL_MAX]; /* its location: without what a client's URL may hold */
+    const char *source_type;
     struct index *index; /* ref */
     struct research research;
     struct passages passages;

@@ -41,7 +41,7 @@ static void generator_end(struct generator *g, const char *reason)
                          span_of(usage, (size_t)n))); /* the close follows in any case */
     stream_close(g->stream, reason, "\"provider\":\"bench\"");
     list_remove(&g->link);
-    stream_unref(g->stream);
+    stream_unref_producer(g->stream);
     g->ended(g->ctx);
     mem_free(g);
 }
@@ -140,7 +140,7 @@ int bench_source_add(struct bench_source *b, struct stream *s, struct span model
         err_hint(err, "for instance 1000:64:100; 12 to %u bytes", BENCH_BYTES_MAX);
         return -ERR_INVALID;
     }
-    g->stream = stream_ref(s);
+    g->stream = stream_ref_producer(s);
     g->ended = ended;
     g->ctx = ctx;
     g->began_ns = clock_ns();

@@ -202,6 +202,22 @@ static bool ends_run(const struct cite_scanner *s)
            cp == 0xff1f || (cp >= 0x2018 && cp <= 0x201d);
 }
 
+/*
+ * How many bytes at the front of s end no word, whatever came before them: what ends_run would say no to. All bytes of
+ * other than ASCII characters are left to it.
+ */
+static size_t inner_bytes(struct span s)
+{
+    static const bool ends[256] = {
+        ['`'] = true,  ['\n'] = true, [' '] = true, ['\t'] = true, ['\r'] = true, ['"'] = true,
+        ['\''] = true, ['<'] = true,  ['>'] = true, ['|'] = true,  ['*'] = true,
+    };
+    size_t n = 0;
+    while (n < s.len && (unsigned char)s.ptr[n] < 0x80 && !ends[(unsigned char)s.ptr[n]])
+        n++;
+    return n;
+}
+
 /* Where to cut a word that has become too long: behind the last byte no path goes on over, else at its end. */
 static size_t overflow_cut(const struct cite_scanner *s)
 {
@@ -226,6 +242,13 @@ int cite_feed(struct cite_scanner *s, struct span text)
     bool has_old = s->held_len > 0; /* held bytes that are not in `text` */
     size_t sent = 0, free_end = 0;  /* of `text`: let through already; may be let through */
     for (size_t i = 0; i < text.len && !s->failed; i++) {
+        size_t room = sizeof s->held - 1 - s->held_len;
+        size_t inner = inner_bytes(span_first(span_skip(text, i), room));
+        memcpy(s->held + s->held_len, text.ptr + i, inner);
+        s->held_len += inner;
+        i += inner;
+        if (i == text.len)
+            break;
         char c = text.ptr[i];
         s->held[s->held_len++] = c;
         bool is_end = ends_run(s);

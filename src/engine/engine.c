@@ -1,5 +1,6 @@
 #include "engine/engine_priv.h"
 
+#include "base/limits.h"
 #include "base/mem.h"
 #include "engine/bench_source.h"
 #include "providers/registry.h"
@@ -8,6 +9,42 @@
 #include <limits.h>
 #include <stdio.h>
 #include <sys/stat.h>
+
+static char **copy_list(const char *const *list)
+{
+    size_t n = 0;
+    while (list && list[n])
+        n++;
+    char **copy = mem_alloc((n + 1) * sizeof *copy);
+    for (size_t i = 0; i < n; i++)
+        copy[i] = mem_strdup(list[i]);
+    return copy;
+}
+
+static void free_list(char **list)
+{
+    for (size_t i = 0; list && list[i]; i++)
+        mem_free(list[i]);
+    mem_free(list);
+}
+
+/* Resolved, because a job refuses to read through links. */
+static int open_repos(struct engine *e, const char *dir, struct err *err)
+{
+    e->allow_hosts = copy_list(e->options.fetch_policy.allow_hosts);
+    e->allow_private_hosts = copy_list(e->options.fetch_policy.allow_private_hosts);
+    if (!dir)
+        return 0;
+    if (mkdir(dir, 0700) < 0 && errno != EEXIST)
+        return err_errno(err, errno, "cannot make the folder for repositories '%s'", dir);
+    char *real = realpath(dir, NULL);
+    if (!real)
+        return err_errno(err, errno, "cannot use the folder for repositories '%s'", dir);
+    e->repos_dir = mem_strdup(real);
+    mem_free(real);
+    remote_remove_leftovers(e);
+    return 0;
+}
 
 static int copy_allow_paths(struct engine *e, const char *const *paths, struct err *err)
 {
@@ -30,6 +67,7 @@ int engine_new(const struct engine_options *options, struct engine **ret, struct
     struct engine *e = mem_alloc(sizeof *e);
     e->options = *options;
     e->index_dir = mem_strdup(options->index_dir);
+    lock_init(&e->publish);
     lock_init(&e->rows);
     lock_init(&e->lock);
     cond_init(&e->idle);
@@ -43,6 +81,8 @@ int engine_new(const struct engine_options *options, struct engine **ret, struct
         r = err_errno(err, errno, "cannot make the index folder '%s'", e->index_dir);
     if (r == 0)
         remove_leftovers(e);
+    if (r == 0)
+        r = open_repos(e, options->repos_dir, err);
     if (r == 0 && options->bench_source)
         r = bench_source_new(&e->bench, err);
     if (r < 0) {
@@ -87,11 +127,13 @@ void engine_free(struct engine *e)
     while (map_each(&e->sources, &at, &key, &value))
         live_source_free(value);
     map_done(&e->sources);
-    for (size_t i = 0; e->allow_paths && e->allow_paths[i]; i++)
-        mem_free(e->allow_paths[i]);
-    mem_free(e->allow_paths);
+    free_list(e->allow_paths);
+    free_list(e->allow_hosts);
+    free_list(e->allow_private_hosts);
+    mem_free(e->repos_dir);
     buf_done(&e->filters);
     mem_free(e->index_dir);
+    lock_done(&e->publish);
     lock_done(&e->rows);
     lock_done(&e->lock);
     cond_done(&e->idle);
@@ -145,7 +187,7 @@ int running_room(struct engine *e, struct err *err)
 {
     lock_enter(&e->lock);
     int r =
-        check_room(e, e->running_count, ENGINE_RUNNING_MAX, "answers are already being made", err);
+        check_room(e, e->running_count, LIMIT_ANSWERS_COUNT, "answers are already being made", err);
     lock_leave(&e->lock);
     return r;
 }
@@ -154,9 +196,9 @@ int running_enter(struct engine *e, struct running *r, struct stream *s, struct 
 {
     lock_enter(&e->lock);
     int result =
-        check_room(e, e->running_count, ENGINE_RUNNING_MAX, "answers are already being made", err);
+        check_room(e, e->running_count, LIMIT_ANSWERS_COUNT, "answers are already being made", err);
     if (result == 0) {
-        r->stream = stream_ref(s);
+        r->stream = stream_ref_producer(s);
         list_append(&e->running, &r->link);
         e->running_count++;
     }
@@ -171,7 +213,8 @@ void running_leave(struct engine *e, struct running *r)
     list_remove(&r->link);
     e->running_count--;
     r->stream = NULL;
-    stream_unref(s); /* before engine_free may return: the hub must outlive every reference */
+    stream_unref_producer(
+        s); /* before engine_free may return: the hub must outlive every reference */
     if (!e->running_count)
         cond_broadcast(&e->idle);
     lock_leave(&e->lock);

@@ -10,6 +10,7 @@
  * Threads: functions marked "blocks" are for workers and main; the others may be called anywhere.
  */
 #include "base/json.h"
+#include "fetch/guard.h"
 #include "providers/chat.h"
 #include "stream/stream.h"
 
@@ -37,6 +38,13 @@ struct engine_options {
     const char *index_dir; /* created */
     const char *const
         *allow_paths; /* directories that clients without trust may name; NULL-terminated */
+    /* Repositories of other machines. NULL: none are fetched. */
+    const char *repos_dir;            /* created */
+    struct guard_policy fetch_policy; /* what clients without trust may name; copied */
+    uint64_t max_clone_bytes;         /* of one repository */
+    uint64_t refresh_interval_ms;     /* a remote is looked at by questions at most this often */
+    const char *(*env)(void *ctx, const char *name); /* the owner's tokens, proxies; or NULL */
+    void *env_ctx;
     const char *default_language;  /* "en" */
     struct engine_filters filters; /* of requests that have none; read by engine_new only */
     bool bench_source;             /* offer provider "bench" */
@@ -91,15 +99,25 @@ bool engine_wait_cancel(struct engine *e, struct index_waiter *w);
 
 #define SOURCE_NAME_MAX 128
 
+/*
+ * How a repository is named, beside its name: what a client says the host is ("github" …), a branch or tag, and a token for it. Spans may be empty. The token is
+ * kept in memory, while it is needed, and nowhere else.
+ */
+struct source_access {
+    struct span type, branch, token;
+};
+
 struct index_request {
-    struct span source; /* a directory or file on this machine, or the name of a source */
+    struct span
+        source; /* a directory or file on this machine, a repository's URL, or the name of a source */
+    struct source_access access;
     struct span
         name; /* name to keep it under; empty = the path's last component. No path, no URL, no id */
     bool force; /* also when nothing has changed */
     struct engine_filters filters;
 };
 /*
- * Starts (or joins) the indexing of a source. *ret_stream: its progress, status events
+ * Starts (or joins) the indexing of a source. A repository is looked at where it comes from, and fetched when it has changed. *ret_stream: its progress, status events
  * {"stage":"scanning"|"indexing"|"ready","progress","message",…}, then done. Blocks (path and store look-ups).
  */
 int engine_index(struct engine *e, const struct engine_caller *who,
@@ -109,6 +127,12 @@ int engine_index(struct engine *e, const struct engine_caller *who,
 /* {"sources":[…]} Blocks. */
 int engine_sources_json(struct engine *e, const struct engine_caller *who, struct buf *out,
                         struct err *err) MUST_CHECK;
+/*
+ * Forgets a source: its row, its index and what was fetched of it; never a folder that was indexed in place. -ERR_BUSY while it is being indexed,
+ * -ERR_FORBIDDEN for callers without trust. Blocks.
+ */
+int engine_source_delete(struct engine *e, const struct engine_caller *who, struct span source,
+                         struct err *err) MUST_CHECK;
 /* {"skipped":[{"path","reason"}],"total"} of a source by id or name. Blocks. */
 int engine_skipped_json(struct engine *e, const struct engine_caller *who, struct span source,
                         size_t offset, size_t limit, struct buf *out, struct err *err) MUST_CHECK;
@@ -121,6 +145,7 @@ int engine_file_json(struct engine *e, const struct engine_caller *who, struct s
 
 struct search_request {
     struct span source, query;
+    struct source_access access;
     unsigned k; /* 1..100 */
     bool explain;
     struct engine_filters filters;
@@ -142,7 +167,8 @@ int engine_search_json(struct engine *e, const struct engine_caller *who,
 #define ENGINE_PROVIDER_BENCH "bench" /* see bench_source.h */
 
 struct answer_request {
-    struct span source;               /* path or name (repo_url of the protocols) */
+    struct span source; /* path, URL or name (repo_url of the protocols) */
+    struct source_access access;
     const struct chat_turn *messages; /* at least one; the last is the user's */
     size_t message_count;
     struct span file_path, model, language; /* empty = default */

@@ -3,9 +3,11 @@
 #include "base/lock.h"
 #include "base/map.h"
 #include "engine/engine.h"
+#include "fetch/clone.h"
 #include "retrieval/retrieval.h"
 
-#define ENGINE_RUNNING_MAX 1024    /* answers and index jobs at a time */
+#include <limits.h>
+
 #define FRESHNESS_INTERVAL_MS 2000 /* a source's tree is looked at for changes at most this often */
 #define FRESHNESS_COST_FACTOR 10   /* … nor more often than this many times what a look takes */
 #define LIVE_SOURCES_MAX 256 /* sources with an open index; the one unused for longest goes first */
@@ -21,14 +23,18 @@ struct live_source {
     uint64_t checked_ms;    /* monotonic time of the last look at the tree */
     uint64_t check_cost_ms; /* what that look took */
     uint64_t used;          /* engine->uses when it was last named */
+    uint64_t remote_ms;     /* monotonic time of the last look at where it is fetched from */
+    bool is_fetch_failed;   /* that look, or the fetch, failed */
     bool is_index_lost;     /* row.index_file cannot be used: not tried again */
+    bool is_merging;        /* segments of its index become one, in the background */
+    bool wants_rebuild;     /* the next job is to read and cut everything again */
     char lost_why[200];
 };
 
 /* Work that engine_stop can reach: embedded in answers and index jobs. */
 struct running {
     struct list link;
-    struct stream *stream; /* ref */
+    struct stream *stream; /* ref, a producer's */
     /* Called after the stop flag was raised, with engine->lock held: ends a wait. Or NULL. */
     void (*stop)(struct engine *e, struct running *r);
 };
@@ -36,9 +42,13 @@ struct running {
 struct engine {
     struct engine_options options;
     char *index_dir;
-    char **allow_paths;         /* resolved, NULL-terminated */
-    struct buf filters;         /* canonical text for requests without any */
-    struct bench_source *bench; /* owned; NULL unless asked for */
+    char **allow_paths;                        /* resolved, NULL-terminated */
+    char *repos_dir;                           /* resolved; NULL: nothing is fetched */
+    char **allow_hosts, **allow_private_hosts; /* NULL-terminated */
+    struct buf filters;                        /* canonical text for requests without any */
+    struct bench_source *bench;                /* owned; NULL unless asked for */
+    struct lock
+        publish; /* held while a source's next snapshot is made of its current; blocks: workers only */
     struct lock rows; /* held over read, change and write of a source's row; blocks: workers only */
     struct lock lock; /* all below; never held while something blocks */
     struct cond idle;
@@ -70,15 +80,33 @@ void emit_error(struct stream *s, const struct err *err,
 int source_resolve(struct engine *e, const struct engine_caller *who, struct span named,
                    struct span name, char ret_id[STORE_ID_MAX], struct err *err) MUST_CHECK;
 /*
+ * The same for everything that can be named: a repository's URL makes a source of kind "git". *ret_ask (may be NULL): what its job needs
+ * of this request; index_ask_done.
+ */
+struct index_ask {
+    bool is_guarded;         /* asked for by a client */
+    bool must_build;         /* also when nothing has changed */
+    struct credential given; /* of the request; user "": the host's kind decides */
+};
+int source_resolve_access(struct engine *e, const struct engine_caller *who, struct span named,
+                          const struct source_access *access, struct span name,
+                          char ret_id[STORE_ID_MAX], struct index_ask *ret_ask,
+                          struct err *err) MUST_CHECK;
+static inline void index_ask_done(struct index_ask *a)
+{
+    credential_done(&a->given);
+}
+/*
  * The same for the files that the filters leave (filters.c): without any that is the source itself, else one of its own, made
  * at the first time. It is called "name~hash" unless `name` says otherwise. -ERR_INVALID, -ERR_LIMIT: bad filters.
  */
 int source_resolve_wanted(struct engine *e, const struct engine_caller *who, struct span named,
-                          struct span name, const struct engine_filters *filters,
-                          char ret_id[STORE_ID_MAX], struct err *err) MUST_CHECK;
-/* The source with exactly this location; made when there is none. */
+                          const struct source_access *access, struct span name,
+                          const struct engine_filters *filters, char ret_id[STORE_ID_MAX],
+                          struct index_ask *ret_ask, struct err *err) MUST_CHECK;
+/* The source with exactly this location; made when there is none, called `name` or like `base`. */
 int source_at(struct engine *e, const struct engine_caller *who, const char *location,
-              const char *kind, struct span name, char ret_id[STORE_ID_MAX],
+              const char *kind, const char *base, struct span name, char ret_id[STORE_ID_MAX],
               struct err *err) MUST_CHECK;
 /* A row's location is a path (or URL), and after a line end the canonical text of its filters (ingest/filter_set.h). */
 struct span location_path(struct span location);
@@ -92,6 +120,11 @@ struct index *source_any_index(struct engine *e, const char *id);
 /* Copies what callers show: name and revision. */
 bool source_names(struct engine *e, const char *id, char *ret_name, size_t name_size,
                   char *ret_revision, size_t revision_size);
+/* Its location, and what its host is ("local", "git", "github" …), for a prompt. */
+void source_address(struct engine *e, const char *id, char *ret_location, size_t size,
+                    const char **ret_type);
+/* Whether the last job could not fetch it. */
+bool source_fetch_failed(struct engine *e, const char *id);
 struct live_source *source_live(struct engine *e, const char *id); /* with e->lock held */
 void live_source_free(struct live_source *s);
 
@@ -108,13 +141,47 @@ struct source_change {
  */
 int source_change(struct engine *e, const char *id, const struct source_change *change,
                   char **ret_old_file, struct err *err) MUST_CHECK;
+/* Makes the index the source's, without the row. The reference moves; no effect when the source was let go. */
+void source_set_index(struct engine *e, const char *id, struct index *ix);
+
+/* publish.c */
+struct index_update;
+int index_manifest_path(const struct engine *e, const char *id, char ret[PATH_MAX],
+                        struct err *err) MUST_CHECK;
+/*
+ * Seals the update, writes the manifest, the row (of `change`: revision, fingerprint, state, error, skipped) and makes
+ * it the source's index. Blocks.
+ */
+int publish_update(struct engine *e, const char *id, struct index_update *u,
+                   struct source_change *change, uint32_t retry_count, bool is_last,
+                   struct err *err) MUST_CHECK;
+/* Merges segments of the source's index until that is not due any more, unless somebody is at it. Blocks, long. */
+void merge_if_due(struct engine *e, const char *id, const _Atomic bool *cancel);
+
 /* leftovers.c: removes files of the index folder that no source refers to: what a kill left behind. Blocks. */
 void remove_leftovers(struct engine *e);
 
 /*
- * indexing.c. Starts the job of a source, or joins the one that runs. *ret_stream (or NULL): the job's own stream, a reference.
+ * remote.c: repositories of other machines. A source's job calls remote_fetch first: what it indexes is the tree in *ret. Both block.
  */
-int indexing_start(struct engine *e, const char *source_id, struct index_waiter *waiter,
-                   struct stream **ret_stream, struct err *err) MUST_CHECK;
+#define SOURCE_KIND_GIT "git"
+int remote_fetch(struct engine *e, const char *location, const struct index_ask *ask,
+                 const _Atomic bool *cancel,
+                 void (*progress)(void *ctx, double fraction, const char *message), void *ctx,
+                 struct clone_result *ret, struct err *err) MUST_CHECK;
+/* Notes that the remote was looked at, and how that ended. */
+void remote_note(struct engine *e, const char *source_id, int result);
+/* Removes what was fetched for a location; of no other. */
+void remote_forget(struct engine *e, const char *location);
+/* Removes clones that no source refers to. */
+void remote_remove_leftovers(struct engine *e);
+
+/*
+ * indexing.c. Starts the job of a source, or joins the one that runs. `ask` (or NULL: nobody's in particular, guarded) is copied. *ret_stream (or
+ * NULL): the job's own stream, a reference.
+ */
+int indexing_start(struct engine *e, const char *source_id, const struct index_ask *ask,
+                   struct index_waiter *waiter, struct stream **ret_stream,
+                   struct err *err) MUST_CHECK;
 /* Ends a wait early by submitting `then`. With e->lock held. */
 void indexing_cut_wait(struct engine *e, struct index_waiter *w);

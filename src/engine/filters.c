@@ -103,8 +103,9 @@ static bool names_filtered(struct engine *e, const struct engine_caller *who, st
 }
 
 int source_resolve_wanted(struct engine *e, const struct engine_caller *who, struct span named,
-                          struct span name, const struct engine_filters *filters,
-                          char ret_id[STORE_ID_MAX], struct err *err)
+                          const struct source_access *access, struct span name,
+                          const struct engine_filters *filters, char ret_id[STORE_ID_MAX],
+                          struct index_ask *ret_ask, struct err *err)
 {
     struct buf text = BUF_INIT(LIMIT_FILTERS_BYTES);
     struct wanted w = {.location = BUF_INIT(LIMIT_FILTERS_BYTES * 2)};
@@ -113,12 +114,15 @@ int source_resolve_wanted(struct engine *e, const struct engine_caller *who, str
         buf_put_span(&text, buf_span(&e->filters));
     bool has_filters = r == 0 && text.len > 0;
     if (r == 0)
-        r = source_resolve(e, who, named, has_filters ? SPAN_NULL : name, ret_id, err);
+        r = source_resolve_access(e, who, named, access, has_filters ? SPAN_NULL : name, ret_id,
+                                  ret_ask, err);
+    bool has_ask = r == 0;
     if (r == 0 && has_filters)
         r = read_base(e, ret_id, buf_span(&text), &w, err);
     if (r == 0 && has_filters)
-        r = source_at(e, who, buf_str(&w.location), w.kind, name.len ? name : span_str(w.name),
-                      ret_id, err);
+        r = source_at(e, who, buf_str(&w.location), w.kind, w.name, name, ret_id, err);
+    if (r < 0 && has_ask && ret_ask)
+        index_ask_done(ret_ask);
     buf_done(&text);
     buf_done(&w.location);
     return r;

@@ -1,24 +1,26 @@
 /*
  * The left half of the data path: source → chunk → index.
  *
- *   walk and cut (ingest) → build (index) → publish: open the new segment, swap it in, store the row
+ *   walk (ingest), and of files that are not as they were: read and cut → add to the index (index/update) → publish:
+ *   manifest, row, swap the new snapshot in (publish.c) → merge segments when there are many
  *
  * One job a source at a time; whoever wants the same source joins it. The old index serves searches until the new one is
- * published. A job cannot fail because of a file: that is left out with its reason. It fails as a whole only when the root cannot be read,
+ * published. A long job publishes what it has now and then: that can be searched, and after a kill the next job goes on
+ * from there. A job cannot fail because of a file: that is left out with its reason. It fails as a whole only when the root cannot be read,
  * memory or disk are gone, or it is cancelled; then the old index stays.
  */
 #include "engine/engine_priv.h"
 
 #include "base/clock.h"
-#include "base/hash.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metric.h"
+#include "index/update.h"
 #include "ingest/filter_set.h"
 #include "ingest/ingest.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -41,11 +43,17 @@ struct index_job {
     char source_id[STORE_ID_MAX];
     char tenant[STORE_ID_MAX];
     char *location;
-    struct filter_patterns filters;    /* owned */
-    char lost_why[200];                /* why the index that was there cannot be used, or "" */
-    bool has_begun;                    /* under engine->lock */
-    char file_name[STORE_ID_MAX + 24]; /* of the new segment, below index_dir */
+    struct filter_patterns filters; /* owned */
+    char lost_why[200];             /* why the index that was there cannot be used, or "" */
+    bool has_begun;                 /* under engine->lock */
+    bool is_rebuild;                /* nothing of the old index is to be used */
+    bool is_first;                  /* there was nothing that could be */
     char fingerprint[17], revision[65];
+    bool is_remote;           /* location is a URL until remote_step has made it a folder */
+    struct index_ask ask;     /* wiped with the job */
+    struct clone_result tree; /* of a remote one */
+    struct ingest_progress progress;
+    struct index_changes changes;
     struct list waiters; /* under engine->lock */
     uint64_t told_ms;    /* when progress was last said */
 };
@@ -83,8 +91,22 @@ static void say_progress(struct index_job *job, const struct ingest *in)
     say(job, "indexing", p.files_total ? (double)p.files_done / (double)p.files_total : 0, text);
 }
 
-static int add_file(struct index_builder *b, const struct ingest_file *file, struct err *err)
+/* Hands the file to the index, with its chunks or with those that are known. */
+static int put_file(struct index_update *u, const struct ingest_file *file, struct err *err)
 {
+    struct index_file_in f = {
+        .path = file->path,
+        .language = file->language,
+        .text = file->text,
+        .size = file->size,
+        .mtime_ns = file->mtime_ns,
+        .stamp = file->stamp,
+        .is_test = file->is_test,
+        .chunk_count = file->chunk_count,
+    };
+    memcpy(f.hash, file->hash, sizeof f.hash);
+    if (file->is_known)
+        return index_update_copy(u, &f, err);
     struct index_chunk_in *chunks = mem_try_array(file->chunk_count, sizeof *chunks);
     if (!chunks)
         return err_set(err, ERR_NO_MEMORY, "out of memory for the chunks of '" SPAN_FMT "'",
@@ -95,35 +117,44 @@ static int add_file(struct index_builder *b, const struct ingest_file *file, str
             (struct index_chunk_in){c->start_line, c->end_line,    c->start,         c->len,
                                     c->symbol,     c->symbol_kind, (uint8_t)c->kind, c->is_test};
     }
-    struct index_file_in f = {
-        .path = file->path,
-        .language = file->language,
-        .text = file->text,
-        .size = file->size,
-        .mtime_ns = file->mtime_ns,
-        .is_test = file->is_test,
-        .chunks = chunks,
-        .chunk_count = file->chunk_count,
-    };
-    int r = index_builder_add(b, &f, err);
+    f.chunks = chunks;
+    int r = index_update_add(u, &f, err);
     mem_free(chunks);
+    return r;
+}
+
+/* A file that the index does not take is left out with the reason; the run goes on. */
+static int add_file(struct ingest *in, struct index_update *u, const struct ingest_file *file,
+                    struct err *err)
+{
+    int r = put_file(u, file, err);
     metric_add(&metrics[M_FILES], 1);
     metric_add(&metrics[M_BYTES], (int64_t)file->text.len);
-    return r;
+    if (r != -ERR_TOO_LARGE && r != -ERR_INVALID)
+        return r;
+    LOG_WARN("engine", "a file cannot be indexed", LOG_S("why", err->msg));
+    r = ingest_leave_out(in, file->path, "cannot be indexed (the server's log says why)");
+    return r < 0 ? err_set(err, ERR_NO_MEMORY, "out of memory") : 0;
 }
 
 static void keep_skipped(struct index_job *job, const struct ingest *in)
 {
-    size_t n;
+    size_t n, fetched = job->tree.skipped_count; /* what was not even fetched comes first */
     const struct ingest_skipped *from = ingest_skipped(in, &n);
-    if (n > SKIPPED_KEPT_MAX)
-        n = SKIPPED_KEPT_MAX;
+    if (fetched > SKIPPED_KEPT_MAX)
+        fetched = SKIPPED_KEPT_MAX;
+    if (n > SKIPPED_KEPT_MAX - fetched)
+        n = SKIPPED_KEPT_MAX - fetched;
+    n += fetched;
     struct err err = {0};
-    struct store_skipped *items = mem_try_array(n, sizeof *items);
+    struct store_skipped *items = mem_try_array(n ? n : 1, sizeof *items);
     int r = items ? 0 : -ERR_NO_MEMORY;
     for (size_t i = 0; r == 0 && i < n; i++) {
-        items[i].path = mem_try_strndup(from[i].path.ptr, from[i].path.len);
-        items[i].reason = mem_try_strndup(from[i].reason, strlen(from[i].reason));
+        struct span path =
+            i < fetched ? span_str(job->tree.skipped[i].path) : from[i - fetched].path;
+        const char *reason = i < fetched ? job->tree.skipped[i].reason : from[i - fetched].reason;
+        items[i].path = mem_try_strndup(path.ptr, path.len);
+        items[i].reason = mem_try_strndup(reason, strlen(reason));
         if (!items[i].path || !items[i].reason)
             r = -ERR_NO_MEMORY;
     }
@@ -157,81 +188,103 @@ static int check_location(const struct index_job *job, struct err *err)
     return -ERR_FORBIDDEN;
 }
 
-/* Walks, cuts and builds the segment file. */
-static int build(struct index_job *job, const char *path, struct ingest_progress *ret_progress,
-                 struct err *err)
+static bool is_same(void *ctx, struct span path, uint64_t stamp)
+{
+    return index_update_keep(ctx, path, stamp);
+}
+
+static bool is_same_text(void *ctx, struct span path, const uint8_t hash[INGEST_HASH_BYTES],
+                         uint64_t stamp, int64_t mtime_ns)
+{
+    return index_update_keep_text(ctx, path, hash, stamp, mtime_ns);
+}
+
+static bool has_chunks(void *ctx, const uint8_t hash[INGEST_HASH_BYTES], struct span language)
+{
+    return index_update_knows(ctx, hash, language);
+}
+
+/* What there is becomes searchable, and the next run goes on from here should this one be cut off. */
+static int checkpoint(struct index_job *job, struct index_update *u, struct err *err)
+{
+    struct source_change change = {.revision = job->revision, .fingerprint = ""};
+    int r = publish_update(job->engine, job->source_id, u, &change, 0, false, err);
+    merge_if_due(job->engine, job->source_id, stream_stop_flag(job->running.stream));
+    return r;
+}
+
+static int publish(struct index_job *job, struct index_update *u, const struct ingest_progress *p,
+                   struct err *err)
+{
+    struct source_change change = {
+        .revision = job->revision,
+        .fingerprint = job->fingerprint,
+        .state = "ready",
+        .error = "",
+        .skipped = (int64_t)p->skipped_count,
+    };
+    uint32_t failed = p->failed_count < UINT32_MAX ? (uint32_t)p->failed_count : UINT32_MAX;
+    return publish_update(job->engine, job->source_id, u, &change, failed, true, err);
+}
+
+/* Walks; reads and cuts what is not as it was; adds it to the index, and publishes. */
+static int run_update(struct index_job *job, struct index_update *u, struct err *err)
 {
     struct ingest *in = NULL;
-    struct index_builder *b = NULL;
     struct ingest_options io = {
         .root = job->location,
         .excludes = (const char *const *)job->filters.excludes,
         .includes = (const char *const *)job->filters.includes,
         .cancel = stream_stop_flag(job->running.stream),
         .use_ctags = true,
+        .known = {u, is_same, is_same_text, has_chunks},
     };
-    int r = check_location(job, err);
-    if (r == 0)
-        ingest_revision(job->location, job->revision);
-    if (r == 0)
-        r = ingest_fingerprint(&io, job->fingerprint, err);
-    if (r == 0)
-        r = ingest_open(&io, &in, err);
-    struct index_build_options bo = {
-        .analyzer = ANALYZER_CODE,
-        .revision = job->revision,
-        .fingerprint = job->fingerprint,
-    };
-    if (r == 0)
-        r = index_builder_new(path, &bo, &b, err);
     struct ingest_file file;
+    if (!job->is_remote)
+        ingest_revision(job->location, job->revision);
+    int r = ingest_open(&io, &in, err);
     while (r == 0 && (r = ingest_next(in, &file, err)) > 0) {
-        r = add_file(b, &file, err);
+        r = add_file(in, u, &file, err);
+        if (r == 0 && index_update_is_due(u))
+            r = checkpoint(job, u, err);
         say_progress(job, in);
     }
     if (r == 0) {
-        ingest_progress(in, ret_progress);
+        ingest_progress(in, &job->progress);
+        job->progress.skipped_count += job->tree.skipped_count;
+        ingest_walked_fingerprint(in, job->fingerprint);
         keep_skipped(job, in);
-        r = index_builder_finish(b, err);
+        r = publish(job, u, &job->progress, err);
     }
-    index_builder_free(b);
     ingest_free(in);
+    index_update_changes(u, &job->changes);
     return r;
 }
 
-/* Opens the new segment, stores the row, makes it the source's index, removes the old file. */
-static int publish(struct index_job *job, const char *path, const struct ingest_progress *p,
-                   struct err *err)
+/* Makes the source's next snapshot from the last and from what its files are now. */
+static int build(struct index_job *job, struct err *err)
 {
-    struct engine *e = job->engine;
-    struct index *ix;
-    int r = index_open(path, &ix, err);
-    if (r < 0)
-        return r;
-    struct index_stats stats;
-    index_stats(ix, &stats);
-    struct source_change change = {
-        .index_file = job->file_name,
-        .revision = job->revision,
-        .fingerprint = job->fingerprint,
-        .state = "ready",
-        .error = "",
-        .stats = &stats,
-        .skipped = (int64_t)p->skipped_count,
-        .index = ix,
+    char path[PATH_MAX];
+    struct index_update *u = NULL;
+    struct index *old = source_any_index(job->engine, job->source_id);
+    struct index_update_options o = {
+        .manifest = path,
+        .analyzer = ANALYZER_CODE,
+        .recipe = INGEST_RECIPE,
+        /* What is built anew beside an index that answers replaces it when it is whole. */
+        .checkpoint_bytes = job->is_rebuild && old ? 0 : LIMIT_INDEX_CHECKPOINT_BYTES,
     };
-    CLEANUP(mem_freep) char *old_file = NULL;
-    r = source_change(e, job->source_id, &change, &old_file, err);
-    if (r < 0) {
-        index_unref(ix);
-        return r;
-    }
-    struct buf old_path = BUF_INIT(PATH_MAX);
-    buf_printf(&old_path, "%s/%s", e->index_dir, old_file ? old_file : "");
-    if (old_file && old_file[0] && !buf_failed(&old_path))
-        (void)unlink(buf_str(&old_path)); /* readers have it mapped; a left-over is only space */
-    buf_done(&old_path);
-    return 0;
+    job->is_first = !old || job->is_rebuild;
+    int r = index_manifest_path(job->engine, job->source_id, path, err);
+    if (r == 0)
+        r = check_location(job, err);
+    if (r == 0)
+        r = index_update_new(&o, job->is_rebuild ? NULL : old, &u, err);
+    if (r == 0)
+        r = run_update(job, u, err);
+    index_update_free(u);
+    index_unref(old);
+    return r;
 }
 
 static void remember_failure(struct index_job *job, int result, const struct err *why)
@@ -341,31 +394,90 @@ static void job_free(struct index_job *job)
     struct engine *e = job->engine;
     mem_free(job->location);
     filter_patterns_done(&job->filters);
+    clone_result_done(&job->tree);
+    index_ask_done(&job->ask);
     running_leave(e, &job->running);
     mem_free(job); /* running_leave was its last use of the engine */
 }
 
 static void say_begin(struct index_job *job)
 {
-    char text[300];
+    char text[440];
+    struct index_stats stats = {.damage = ""};
+    struct index *ix = source_any_index(job->engine, job->source_id);
+    if (ix)
+        index_stats(ix, &stats);
     if (job->lost_why[0])
         snprintf(text, sizeof text, "The stored index cannot be used and is built again: %s",
                  job->lost_why);
+    else if (stats.damage[0])
+        snprintf(
+            text, sizeof text,
+            "A damaged part of the stored index was set aside; its files are indexed again: %s",
+            stats.damage);
     else
         snprintf(text, sizeof text, "Looking at the files");
+    index_unref(ix);
     say(job, "scanning", -1, text);
 }
 
-static void say_end(struct index_job *job, const struct ingest_progress *p, uint64_t ms)
+/* 12408 as "12,408". */
+static const char *with_commas(uint64_t n, char ret[32])
 {
-    char text[200];
-    snprintf(text, sizeof text, "Indexed %llu files (%llu left out) in %llu.%llu s",
-             (unsigned long long)p->files_done, (unsigned long long)p->skipped_count,
-             (unsigned long long)(ms / 1000), (unsigned long long)(ms % 1000 / 100));
+    char digits[24];
+    int len = snprintf(digits, sizeof digits, "%llu", (unsigned long long)n), at = 0;
+    for (int i = 0; i < len; i++) {
+        if (i && (len - i) % 3 == 0)
+            ret[at++] = ',';
+        ret[at++] = digits[i];
+    }
+    ret[at] = 0;
+    return ret;
+}
+
+/* "3 files changed, 1 removed, 12,408 unchanged" */
+static void describe(const struct index_job *job, char *ret, size_t size)
+{
+    const struct index_changes *c = &job->changes;
+    const struct {
+        uint32_t n;
+        const char *what;
+    } parts[] = {{c->added, "added"},
+                 {c->changed, "changed"},
+                 {c->removed, "removed"},
+                 {c->unchanged, "unchanged"}};
+    char number[32];
+    size_t used = 0;
+    if (job->is_first) {
+        snprintf(ret, size, "Indexed %s files", with_commas(job->progress.files_done, number));
+        return;
+    }
+    ret[0] = 0;
+    for (size_t i = 0; i < ARRAY_LEN(parts) && used < size; i++)
+        if (parts[i].n || (i == ARRAY_LEN(parts) - 1 && !used))
+            used += (size_t)snprintf(ret + used, size - used, "%s%s%s %s", used ? ", " : "",
+                                     with_commas(parts[i].n, number),
+                                     used              ? ""
+                                     : parts[i].n == 1 ? " file"
+                                                       : " files",
+                                     parts[i].what);
+}
+
+static void say_end(struct index_job *job, uint64_t ms)
+{
+    char text[260], what[160], number[32];
+    const struct ingest_progress *p = &job->progress;
+    const struct index_changes *c = &job->changes;
+    describe(job, what, sizeof what);
+    snprintf(text, sizeof text, "%s (%s left out) in %llu.%llu s", what,
+             with_commas(p->skipped_count, number), (unsigned long long)(ms / 1000),
+             (unsigned long long)(ms % 1000 / 100));
     say(job, "ready", 1, text);
     LOG_INFO("engine", "indexed", LOG_S("source", job->source_id),
              LOG_S("stream", stream_id(job->running.stream)), LOG_U("files", p->files_done),
-             LOG_U("bytes", p->bytes_done), LOG_U("skipped", p->skipped_count), LOG_U("ms", ms));
+             LOG_U("added", c->added), LOG_U("changed", c->changed), LOG_U("removed", c->removed),
+             LOG_U("unchanged", c->unchanged), LOG_U("bytes", p->bytes_done),
+             LOG_U("skipped", p->skipped_count), LOG_U("ms", ms));
 }
 
 static void say_failure(struct index_job *job, int result, const struct err *err)
@@ -379,47 +491,83 @@ static void say_failure(struct index_job *job, int result, const struct err *err
         emit_error(s, err, "prepare", NULL);
 }
 
+/* ---- a source from elsewhere ---- */
+
+static void on_fetch_progress(void *ctx, double fraction, const char *message)
+{
+    say(ctx, "fetching", fraction, message);
+}
+
+/*
+ * Fetches what is indexed then: location becomes the folder of its files. *ret_is_done: nothing has changed since the index there is
+ * was made.
+ */
+static int remote_step(struct index_job *job, bool *ret_is_done, struct err *err)
+{
+    struct engine *e = job->engine;
+    *ret_is_done = false;
+    int r = remote_fetch(e, job->location, &job->ask, stream_stop_flag(job->running.stream),
+                         on_fetch_progress, job, &job->tree, err);
+    remote_note(e, job->source_id, r);
+    if (r < 0)
+        return r;
+    mem_free(job->location);
+    job->location = take_ptr(job->tree.tree);
+    memcpy(job->revision, job->tree.revision, sizeof job->revision);
+    struct index *ix = job->ask.must_build ? NULL : source_any_index(e, job->source_id);
+    struct index_stats stats = {0};
+    if (ix)
+        index_stats(ix, &stats);
+    *ret_is_done = ix && stats.fingerprint[0] && strcmp(stats.revision, job->revision) == 0 &&
+                   index_retry_count(ix) == 0;
+    index_unref(ix);
+    if (*ret_is_done) {
+        struct source_change change = {.error = ""};
+        struct err other;
+        IGNORE(
+            source_change(e, job->source_id, &change, NULL, &other)); /* an old complaint stays */
+        say(job, "ready", 1, "Nothing has changed where the repository comes from");
+    }
+    return 0;
+}
+
 static void begin(struct index_job *job)
 {
     lock_enter(&job->engine->lock);
+    struct live_source *s = source_live(job->engine, job->source_id);
     job->has_begun = true;
+    job->is_rebuild = s && s->wants_rebuild;
+    if (s)
+        s->wants_rebuild = false;
     lock_leave(&job->engine->lock);
 }
 
 static void run_job(struct work *work)
 {
     struct index_job *job = container_of(work, struct index_job, work);
-    struct engine *e = job->engine;
     struct stream *s = job->running.stream;
     struct err err = {0};
-    struct ingest_progress p = {0};
-    struct buf path = BUF_INIT(PATH_MAX);
     uint64_t began = clock_ms();
     begin(job);
-    buf_printf(&path, "%s/%s", e->index_dir, job->file_name);
-    int r = atomic_load(stream_stop_flag(s)) ? err_set(&err, ERR_CANCELLED, "cancelled")
-            : buf_failed(&path)
-                ? err_set(&err, ERR_TOO_LARGE, "the data directory's path is too long")
-                : 0;
-    bool has_started = r == 0;
-    if (r == 0) {
+    int r = atomic_load(stream_stop_flag(s)) ? err_set(&err, ERR_CANCELLED, "cancelled") : 0;
+    bool has_started = r == 0, is_done = false;
+    if (r == 0 && job->is_remote)
+        r = remote_step(job, &is_done, &err);
+    if (r == 0 && !is_done) {
         say_begin(job);
-        r = build(job, buf_str(&path), &p, &err);
+        r = build(job, &err);
     }
-    if (r == 0)
-        r = publish(job, buf_str(&path), &p, &err);
     metric_add(&metrics[M_JOBS], 1);
-    if (r == 0) {
-        say_end(job, &p, clock_ms() - began);
-    } else if (has_started) {
-        (void)unlink(buf_str(&path));
+    if (r == 0 && !is_done) {
+        say_end(job, clock_ms() - began);
+    } else if (r < 0 && has_started) {
         remember_failure(job, r, &err);
         say_failure(job, r, &err);
     }
-    buf_done(&path);
     detach(job);
     stream_close(s, r == 0 ? "stop" : r == -ERR_CANCELLED ? "cancelled" : "error", NULL);
     release_waiters(job, r, &err);
+    merge_if_due(job->engine, job->source_id, stream_stop_flag(s)); /* nobody waits for it */
     job_free(job);
 }
 
@@ -427,11 +575,12 @@ static void run_job(struct work *work)
 struct job_source {
     char *location;                 /* owned */
     struct filter_patterns filters; /* owned */
+    bool is_remote;
     char tenant[STORE_ID_MAX], lost_why[200];
 };
 
 static int job_new(struct engine *e, const char *source_id, struct job_source *from,
-                   struct index_job **ret, struct err *err)
+                   const struct index_ask *ask, struct index_job **ret, struct err *err)
 {
     struct stream *s = NULL;
     struct stream_new what = {.tenant = from->tenant, .kind = "index", .is_durable = true};
@@ -445,12 +594,11 @@ static int job_new(struct engine *e, const char *source_id, struct job_source *f
     job->location = take_ptr(from->location);
     job->filters = from->filters;
     from->filters = (struct filter_patterns){0};
+    job->is_remote = from->is_remote;
+    job->ask = ask ? *ask : (struct index_ask){.is_guarded = true};
     snprintf(job->source_id, sizeof job->source_id, "%s", source_id);
     snprintf(job->tenant, sizeof job->tenant, "%s", from->tenant);
     snprintf(job->lost_why, sizeof job->lost_why, "%s", from->lost_why);
-    char unique[9];
-    random_id(unique, 8);
-    snprintf(job->file_name, sizeof job->file_name, "%s-%s.hwi", source_id, unique);
     list_init(&job->waiters);
     list_init(&job->running.link);
     r = running_enter(e, &job->running, s, err);
@@ -458,11 +606,12 @@ static int job_new(struct engine *e, const char *source_id, struct job_source *f
         stream_close(s, "error", NULL);
         mem_free(job->location);
         filter_patterns_done(&job->filters);
+        index_ask_done(&job->ask);
         mem_free(job);
     } else {
         *ret = job;
     }
-    stream_unref(s);
+    stream_unref_producer(s);
     return r;
 }
 
@@ -493,6 +642,7 @@ static int join_running(struct engine *e, const char *source_id, struct index_wa
     } else {
         struct span where = span_str(s->row.location), path = location_path(where);
         ret->location = mem_try_strndup(path.ptr, path.len);
+        ret->is_remote = strcmp(s->row.kind, SOURCE_KIND_GIT) == 0;
         snprintf(ret->tenant, sizeof ret->tenant, "%s", s->row.tenant);
         snprintf(ret->lost_why, sizeof ret->lost_why, "%s", s->is_index_lost ? s->lost_why : "");
         if (!ret->location || filter_patterns_read(location_filters(where), &ret->filters) < 0)
@@ -531,15 +681,15 @@ static int submit(struct index_job *job, struct index_waiter *waiter, struct str
     return is_ours ? -ERR_LIMIT : 0; /* not ours: it was stopped, and has been submitted */
 }
 
-int indexing_start(struct engine *e, const char *source_id, struct index_waiter *waiter,
-                   struct stream **ret_stream, struct err *err)
+int indexing_start(struct engine *e, const char *source_id, const struct index_ask *ask,
+                   struct index_waiter *waiter, struct stream **ret_stream, struct err *err)
 {
     struct job_source from = {0};
     struct index_job *job;
     int r = join_running(e, source_id, waiter, ret_stream, &from, err);
     if (r != 0)
         return r < 0 ? r : 0;
-    r = job_new(e, source_id, &from, &job, err);
+    r = job_new(e, source_id, &from, ask, &job, err);
     mem_free(from.location);
     filter_patterns_done(&from.filters);
     if (r < 0)
@@ -567,7 +717,8 @@ static int already_fresh(struct engine *e, const char *tenant, const char *id, s
                          struct err *err)
 {
     struct stream_new what = {.tenant = tenant, .kind = "index", .is_durable = true};
-    int r = stream_create(e->options.hub, &what, ret, err);
+    struct stream *stream;
+    int r = stream_create(e->options.hub, &what, &stream, err);
     if (r < 0)
         return r;
     long long files = 0;
@@ -576,8 +727,10 @@ static int already_fresh(struct engine *e, const char *tenant, const char *id, s
     if (s)
         files = (long long)s->row.files;
     lock_leave(&e->lock);
-    emit_status(*ret, "ready", 1, "Nothing has changed: %lld files are indexed", files);
-    stream_close(*ret, "stop", NULL);
+    emit_status(stream, "ready", 1, "Nothing has changed: %lld files are indexed", files);
+    stream_close(stream, "stop", NULL);
+    *ret = stream_ref(stream);
+    stream_unref_producer(stream);
     return 0;
 }
 
@@ -585,16 +738,30 @@ int engine_index(struct engine *e, const struct engine_caller *who,
                  const struct index_request *request, struct stream **ret_stream, struct err *err)
 {
     char id[STORE_ID_MAX];
-    int r =
-        source_resolve_wanted(e, who, request->source, request->name, &request->filters, id, err);
+    struct index_ask ask;
+    const char *type;
+    char location[SOURCE_URL_MAX];
+    int r = source_resolve_wanted(e, who, request->source, &request->access, request->name,
+                                  &request->filters, id, &ask, err);
     if (r < 0)
         return r;
-    if (!request->force) {
+    ask.must_build = request->force;
+    source_address(e, id, location, sizeof location, &type);
+    lock_enter(&e->lock);
+    struct live_source *s = source_live(e, id);
+    if (s)
+        s->checked_ms = 0; /* who asks for it has the files looked at now */
+    if (s && !s->job)
+        s->wants_rebuild = request->force;
+    lock_leave(&e->lock);
+    if (!request->force && strcmp(type, "local") == 0) {
         struct index *ix = source_fresh_index(e, id, NULL);
-        if (ix) {
-            index_unref(ix);
+        bool has_failures = ix && index_retry_count(ix) > 0; /* files that are tried again */
+        index_unref(ix);
+        if (ix && !has_failures)
             return already_fresh(e, who->tenant, id, ret_stream, err);
-        }
     }
-    return indexing_start(e, id, NULL, ret_stream, err);
+    r = indexing_start(e, id, &ask, NULL, ret_stream, err);
+    index_ask_done(&ask);
+    return r;
 }

@@ -1,8 +1,9 @@
-/* What a kill leaves in the index folder: segments that were being written, and ones that no row names any more. */
+/* What a kill leaves in the index folder: files that were being written, and ones that nothing names any more. */
 #include "engine/engine_priv.h"
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "index/update.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -10,30 +11,60 @@
 #include <stdio.h>
 #include <unistd.h>
 
-/* Names that indexing.c and the builder make: "<source>-<8>.hwi" and that with more behind it (".partial"). */
-static bool is_ours(struct span name, bool *ret_is_whole)
-{
-    ptrdiff_t at = span_find(name, SPAN_LIT(".hwi"));
-    *ret_is_whole = at >= 0 && (size_t)at + 4 == name.len;
-    return at > 9 && name.ptr[at - 9] == '-';
-}
+struct sweep {
+    const struct engine *e;
+    const struct store_source *rows;
+    size_t count;
+    bool has_rows;
+};
 
-static bool is_named(const struct store_source *rows, size_t count, const char *file)
+static bool is_in_rows(const struct sweep *s, const char *file)
 {
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(rows[i].index_file, file) == 0)
+    for (size_t i = 0; i < s->count; i++)
+        if (strcmp(s->rows[i].index_file, file) == 0)
             return true;
     return false;
 }
 
-static size_t sweep(DIR *dir, const struct store_source *rows, size_t count, bool has_rows)
+/* A segment's manifest has its name up to the last '-'. */
+static bool is_in_manifest(const struct sweep *s, struct span segment)
+{
+    char path[PATH_MAX];
+    size_t stem = segment.len - sizeof INDEX_SEGMENT_SUFFIX + 1 - INDEX_RANDOM_CHARS - 1;
+    int n = snprintf(path, sizeof path, "%s/" SPAN_FMT INDEX_MANIFEST_SUFFIX, s->e->index_dir,
+                     SPAN_ARG(span_first(segment, stem)));
+    return n < 0 || n >= (int)sizeof path || index_manifest_names(path, segment) != 0;
+}
+
+/*
+ * "<source>.hwm", "<source>-<8>.hwi", each with ".partial" behind it while it is written. What was damaged and set aside
+ * (".damaged-N") stays: a person may want to look at it, and there are few.
+ */
+static bool is_left_over(const struct sweep *s, const char *file)
+{
+    struct span name = span_str(file);
+    ptrdiff_t at = span_find(name, SPAN_LIT(".partial")); /* or ".partial.<6>" */
+    bool is_partial = at >= 0;
+    if (is_partial)
+        name = span_first(name, (size_t)at);
+    bool is_manifest = span_ends(name, SPAN_LIT(INDEX_MANIFEST_SUFFIX));
+    size_t tail = sizeof INDEX_SEGMENT_SUFFIX - 1 + INDEX_RANDOM_CHARS + 1;
+    bool is_segment = span_ends(name, SPAN_LIT(INDEX_SEGMENT_SUFFIX)) && name.len > tail &&
+                      name.ptr[name.len - tail] == '-';
+    if (!is_manifest && !is_segment)
+        return false;
+    return is_partial ||
+           (s->has_rows && !is_in_rows(s, file) && (is_manifest || !is_in_manifest(s, name)));
+}
+
+static size_t sweep(const struct sweep *s, DIR *dir, bool manifests)
 {
     size_t removed = 0;
     struct dirent *d;
+    rewinddir(dir);
     while ((d = readdir(dir))) { /* NOLINT(concurrency-mt-unsafe): dir is ours alone */
-        bool is_whole;
-        if (!is_ours(span_str(d->d_name), &is_whole) ||
-            (is_whole && (!has_rows || is_named(rows, count, d->d_name))))
+        bool is_manifest = span_ends(span_str(d->d_name), SPAN_LIT(INDEX_MANIFEST_SUFFIX));
+        if (is_manifest != manifests || !is_left_over(s, d->d_name))
             continue;
         if (unlinkat(dirfd(dir), d->d_name, 0) == 0)
             removed++;
@@ -57,7 +88,9 @@ void remove_leftovers(struct engine *e)
     if (!has_rows)
         LOG_WARN("engine", "unused index files stay: the list of sources cannot be read",
                  LOG_S("why", err.msg));
-    size_t removed = sweep(dir, rows, count, has_rows);
+    struct sweep s = {e, rows, count, has_rows};
+    size_t removed = sweep(&s, dir, true); /* first, as segments are kept for their manifests */
+    removed += sweep(&s, dir, false);
     if (removed)
         LOG_INFO("engine", "removed index files that an interrupted run left behind",
                  LOG_U("files", removed));

@@ -176,6 +176,7 @@ int prompt_build(const struct prompt_input *in, struct prompt *ret, struct err *
         buf_puts(&p.text, "<query>\n");
         buf_put_span(&p.text, in->question);
         buf_puts(&p.text, "\n</query>\n\nAssistant: ");
+        buf_puts(&p.text, in->suffix ? in->suffix : "");
     }
     mem_free(f.is_in);
     if (!has_memory || buf_failed(&p.text)) {

@@ -30,6 +30,7 @@ struct prompt_input {
     const char *repo_type; /* "github", "local", …; NULL = not said */
     const char *language;  /* code; NULL, "" or unknown = English */
     unsigned research_round;
+    const char *suffix;    /* after everything: what switches a model's thinking off; or NULL */
     size_t token_budget;   /* 0 = 24000 */
     enum prompt_note note; /* NO_RETRIEVAL and TOO_LARGE leave all passages out */
 };

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define PATH_BYTES_MAX 4096
 
@@ -82,7 +83,7 @@ static struct live_source *evict(struct engine *e)
         return NULL;
     while (map_each(&e->sources, &at, &key, &value)) {
         struct live_source *s = value;
-        if (!s->job && (!oldest || s->used < oldest->used))
+        if (!s->job && !s->is_merging && (!oldest || s->used < oldest->used))
             oldest = s;
     }
     return oldest ? map_remove(&e->sources, span_str(oldest->row.id)) : NULL;
@@ -208,6 +209,17 @@ int source_change(struct engine *e, const char *id, const struct source_change *
     return r;
 }
 
+void source_set_index(struct engine *e, const char *id, struct index *ix)
+{
+    lock_enter(&e->lock);
+    struct live_source *s = source_live(e, id);
+    struct index *old = s ? s->index : ix;
+    if (s)
+        s->index = ix;
+    lock_leave(&e->lock);
+    index_unref(old); /* may unmap: not under the lock */
+}
+
 /* ---- naming ---- */
 
 /* The path's last component, made a name: "/srv/.dotfiles" is "dotfiles", "/" is "root". */
@@ -225,16 +237,16 @@ static void name_from_path(const char *path, char ret[SOURCE_NAME_MAX + 1])
         snprintf(ret, SOURCE_NAME_MAX + 1, "%s", from[0] ? "source" : "root");
 }
 
-/* A new row; a name that is taken by another folder gets a number. */
-static int source_create(struct engine *e, const struct engine_caller *who, const char *path,
-                         const char *kind, struct span name, char ret_id[STORE_ID_MAX],
-                         struct err *err)
+/* A new row, called `name`, or when that is empty like `base`; then a name that is taken gets a number. */
+static int source_create(struct engine *e, const struct engine_caller *who, const char *kind,
+                         const char *location, const char *base, struct span name,
+                         char ret_id[STORE_ID_MAX], struct err *err)
 {
-    char base[SOURCE_NAME_MAX + 1], tried[SOURCE_NAME_MAX + 16];
-    if (name.len)
-        snprintf(base, sizeof base, SPAN_FMT, SPAN_ARG(name));
-    else
-        name_from_path(path, base);
+    char tried[SOURCE_NAME_MAX + 16], asked[SOURCE_NAME_MAX + 1];
+    if (name.len) {
+        snprintf(asked, sizeof asked, SPAN_FMT, SPAN_ARG(name));
+        base = asked;
+    }
     for (int n = 1; n < 1000; n++) {
         struct store_source row = {.created_ms = clock_wall_ms()};
         random_id(row.id, 16);
@@ -244,7 +256,7 @@ static int source_create(struct engine *e, const struct engine_caller *who, cons
         else
             snprintf(tried, sizeof tried, "%s-%d", base, n);
         bool ok = set_text(&row.name, tried) && set_text(&row.kind, kind) &&
-                  set_text(&row.location, path) && set_text(&row.index_file, "") &&
+                  set_text(&row.location, location) && set_text(&row.index_file, "") &&
                   set_text(&row.revision, "") && set_text(&row.fingerprint, "") &&
                   set_text(&row.state, "new") && set_text(&row.error, "");
         int r = ok ? store_source_put(e->options.store, &row, err)
@@ -301,15 +313,20 @@ static int resolve_path(struct engine *e, const struct engine_caller *who, const
     int why = real ? 0 : errno;
     if (!real || !may_name(e, who, real)) {
         /* The same answer whether it exists or not: clients may not probe the file system. */
+        char shown[256];
+        struct buf text = BUF_INIT(sizeof shown - 1);
+        source_name_show(span_str(named), &text);
+        snprintf(shown, sizeof shown, "%s", buf_str(&text));
+        buf_done(&text);
         if (!who->is_trusted) {
             err_set(err, ERR_FORBIDDEN,
                     "'%s' is not a source of this server and lies outside the allowed paths",
-                    named);
+                    shown);
             err_hint(err, "index it on the server with 'headwater index', or start the server with "
                           "--allow-path");
             return -ERR_FORBIDDEN;
         }
-        int r = err_errno(err, why, "no folder, file or source '%s'", named);
+        int r = err_errno(err, why, "no folder, file or source '%s'", shown);
         err_hint(err, "'headwater sources' lists what is indexed");
         return r;
     }
@@ -318,8 +335,11 @@ static int resolve_path(struct engine *e, const struct engine_caller *who, const
         lock_enter(&e->rows); /* of several who come at once, one makes it */
         r = store_source_find(e->options.store, who->tenant, real, &row, err);
         bool is_new = r == -ERR_NOT_FOUND;
-        if (is_new)
-            r = source_create(e, who, real, "local", name, ret_id, err);
+        if (is_new) {
+            char base[SOURCE_NAME_MAX + 1];
+            name_from_path(real, base);
+            r = source_create(e, who, "local", real, base, name, ret_id, err);
+        }
         lock_leave(&e->rows);
         if (is_new)
             return r;
@@ -331,47 +351,270 @@ static int resolve_path(struct engine *e, const struct engine_caller *who, const
 }
 
 int source_at(struct engine *e, const struct engine_caller *who, const char *location,
-              const char *kind, struct span name, char ret_id[STORE_ID_MAX], struct err *err)
+              const char *kind, const char *base, struct span name, char ret_id[STORE_ID_MAX],
+              struct err *err)
 {
     struct store_source row = {0};
-    if (name.len && !is_source_name(name))
-        return bad_name(name, err);
     lock_enter(&e->rows); /* of several who come at once, one makes it */
     int r = store_source_find(e->options.store, who->tenant, location, &row, err);
     bool is_new = r == -ERR_NOT_FOUND;
     if (is_new)
-        r = source_create(e, who, location, kind, name, ret_id, err);
+        r = source_create(e, who, kind, location, base, name, ret_id, err);
     lock_leave(&e->rows);
     if (r == 0 && !is_new)
-        return source_adopt(e, &row, ret_id, err);
+        return take_found(e, who, &row, name, ret_id, err);
     store_source_done(&row);
+    return r;
+}
+
+/* ---- repositories of other machines ---- */
+
+static int source_known(struct engine *e, const struct engine_caller *who, struct span named,
+                        char ret_id[STORE_ID_MAX], struct err *err);
+
+/* What the source is called: as people call the repository, else by its folder's safe name. */
+static void name_from_remote(const struct source_name *n, char ret[SOURCE_NAME_MAX + 1])
+{
+    struct buf title = BUF_INIT(SOURCE_URL_MAX);
+    char dir[SOURCE_DIR_MAX];
+    source_name_title(n, &title);
+    source_name_dir(n, dir);
+    bool ok = title.len + 4 <= SOURCE_NAME_MAX && is_source_name(buf_span(&title));
+    snprintf(ret, SOURCE_NAME_MAX + 1, "%s", ok ? buf_str(&title) : dir);
+    buf_done(&title);
+}
+
+static bool has_identity(const struct store_source *row, struct span identity)
+{
+    struct source_name n;
+    struct buf own = BUF_INIT(SOURCE_URL_MAX * 2);
+    bool same = strcmp(row->kind, SOURCE_KIND_GIT) == 0 &&
+                source_name_parse(span_str(row->location), SPAN_NULL, SPAN_NULL, &n, NULL) == 0;
+    if (same) {
+        source_name_identity(&n, &own);
+        same = span_eq(buf_span(&own), identity);
+    }
+    buf_done(&own);
+    return same;
+}
+
+/* The row of the same repository, however it was named when it was made. Blocks. */
+static int find_remote(struct engine *e, const struct engine_caller *who,
+                       const struct source_name *n, struct store_source *ret, struct err *err)
+{
+    struct buf text = BUF_INIT(SOURCE_URL_MAX * 2);
+    struct store_source *all = NULL;
+    size_t count = 0;
+    source_name_location(n, &text);
+    int r = store_source_find(e->options.store, who->tenant, buf_str(&text), ret, err);
+    if (r == -ERR_NOT_FOUND &&
+        store_source_list(e->options.store, who->tenant, &all, &count, err) == 0) {
+        buf_clear(&text);
+        source_name_identity(n, &text);
+        for (size_t i = 0; i < count; i++) {
+            if (r == -ERR_NOT_FOUND && has_identity(&all[i], buf_span(&text))) {
+                *ret = all[i];
+                all[i] = (struct store_source){0};
+                r = 0;
+            }
+            store_source_done(&all[i]);
+        }
+        mem_free(all);
+    }
+    buf_done(&text);
+    return r;
+}
+
+static int create_remote(struct engine *e, const struct engine_caller *who,
+                         const struct source_name *n, struct span name, char ret_id[STORE_ID_MAX],
+                         struct err *err)
+{
+    char base[SOURCE_NAME_MAX + 1];
+    struct buf location = BUF_INIT(SOURCE_URL_MAX * 2);
+    union { /* lists of our own strings, read only */
+        char **in;
+        const char *const *out;
+    } hosts = {.in = e->allow_hosts}, private_hosts = {.in = e->allow_private_hosts};
+    struct guard_policy policy = {hosts.out, private_hosts.out, e->options.fetch_policy.allow_ssh};
+    int r = who->is_trusted || n->scheme == SCHEME_FILE
+                ? 0
+                : guard_check_host(&policy, n, NULL, err); /* no row for what is refused anyway */
+    name_from_remote(n, base);
+    source_name_location(n, &location);
+    if (r == 0)
+        r = source_create(e, who, SOURCE_KIND_GIT, buf_str(&location), base, name, ret_id, err);
+    buf_done(&location);
+    return r;
+}
+
+/* A repository on this machine: as a folder it must be one that the caller may name. */
+static int check_file_remote(const struct engine *e, const struct engine_caller *who,
+                             struct source_name *n, struct err *err)
+{
+    if (n->scheme != SCHEME_FILE)
+        return 0;
+    CLEANUP(mem_freep) char *real = realpath(n->path, NULL);
+    if (real && may_name(e, who, real) && strlen(real) < sizeof n->path) {
+        snprintf(n->path, sizeof n->path, "%s", real);
+        return 0;
+    }
+    if (who->is_trusted)
+        return err_set(err, ERR_NOT_FOUND, "there is no repository at '%s'", n->path);
+    err_set(err, ERR_FORBIDDEN, "'%s' lies outside the allowed paths", n->path);
+    err_hint(err, "start the server with --allow-path");
+    return -ERR_FORBIDDEN;
+}
+
+static int resolve_remote(struct engine *e, const struct engine_caller *who, struct source_name *n,
+                          struct span name, char ret_id[STORE_ID_MAX], struct err *err)
+{
+    struct store_source row = {0};
+    if (!e->repos_dir)
+        return err_set(err, ERR_UNSUPPORTED, "no repositories are fetched here");
+    int r = check_file_remote(e, who, n, err);
+    if (r < 0)
+        return r;
+    r = find_remote(e, who, n, &row, err);
+    if (r == -ERR_NOT_FOUND) {
+        lock_enter(&e->rows); /* of several who come at once, one makes it */
+        r = find_remote(e, who, n, &row, err);
+        bool is_new = r == -ERR_NOT_FOUND;
+        if (is_new)
+            r = create_remote(e, who, n, name, ret_id, err);
+        lock_leave(&e->rows);
+        if (is_new)
+            return r;
+    }
+    if (r == 0)
+        return take_found(e, who, &row, name, ret_id, err);
+    store_source_done(&row);
+    return r;
+}
+
+/* "owner/repo" may also be a folder here, for those who may name it. */
+static bool is_folder(const struct engine *e, const struct engine_caller *who, const char *text)
+{
+    if (strstr(text, "://") || strchr(text, '@'))
+        return false;
+    CLEANUP(mem_freep) char *real = realpath(text, NULL);
+    return real && may_name(e, who, real);
+}
+
+static void take_given(const struct source_access *access, const struct source_name *n,
+                       struct index_ask *ret)
+{
+    struct span token = span_trim(access->token);
+    if (token.len && token.len < sizeof ret->given.secret) {
+        snprintf(ret->given.secret, sizeof ret->given.secret, SPAN_FMT, SPAN_ARG(token));
+    } else if (n && n->secret[0]) {
+        snprintf(ret->given.secret, sizeof ret->given.secret, "%s", n->secret);
+        snprintf(ret->given.user, sizeof ret->given.user, "%s", n->user);
+    }
+}
+
+static int resolve_text(struct engine *e, const struct engine_caller *who, const char *text,
+                        const struct source_access *access, struct span name,
+                        char ret_id[STORE_ID_MAX], struct index_ask *ret_ask, struct err *err)
+{
+    struct store_source row = {0};
+    int r = access->branch.len ? -ERR_NOT_FOUND
+                               : store_source_find(e->options.store, who->tenant, text, &row, err);
+    if (r == 0) {
+        take_given(access, NULL, ret_ask);
+        return take_found(e, who, &row, name, ret_id, err);
+    }
+    store_source_done(&row);
+    if (r != -ERR_NOT_FOUND)
+        return r;
+    struct source_name n;
+    r = source_name_parse(span_str(text), access->type, access->branch, &n, err);
+    if (r == -ERR_NOT_FOUND || (r == 0 && is_folder(e, who, text)))
+        return resolve_path(e, who, text, name, ret_id, err);
+    if (r == 0) {
+        take_given(access, &n, ret_ask);
+        r = resolve_remote(e, who, &n, name, ret_id, err);
+    }
+    source_name_done(&n);
+    return r;
+}
+
+int source_resolve_access(struct engine *e, const struct engine_caller *who, struct span named,
+                          const struct source_access *access, struct span name,
+                          char ret_id[STORE_ID_MAX], struct index_ask *ret_ask, struct err *err)
+{
+    struct index_ask ask = {.is_guarded = !who->is_trusted};
+    if (!named.len || named.len >= PATH_BYTES_MAX || memchr(named.ptr, 0, named.len))
+        return err_set(err, ERR_INVALID,
+                       named.len ? "this cannot be the path of a source" : "no source named");
+    if (name.len && !is_source_name(name))
+        return bad_name(name, err);
+    if (access->token.len >= sizeof ask.given.secret)
+        return err_set(err, ERR_INVALID, "the token is too long to be one");
+    CLEANUP(mem_freep) char *text = mem_try_strndup(named.ptr, named.len);
+    if (!text)
+        return err_set(err, ERR_NO_MEMORY, "out of memory");
+    int r = resolve_text(e, who, text, access, name, ret_id, &ask, err);
+    explicit_bzero(text, named.len); /* may hold a credential */
+    if (r == 0 && ret_ask)
+        *ret_ask = ask;
+    index_ask_done(&ask);
     return r;
 }
 
 int source_resolve(struct engine *e, const struct engine_caller *who, struct span named,
                    struct span name, char ret_id[STORE_ID_MAX], struct err *err)
 {
-    if (!named.len || named.len >= PATH_BYTES_MAX || memchr(named.ptr, 0, named.len))
-        return err_set(err, ERR_INVALID,
-                       named.len ? "this cannot be the path of a source" : "no source named");
-    if (name.len && !is_source_name(name))
-        return bad_name(name, err);
-    CLEANUP(mem_freep) char *text = mem_try_strndup(named.ptr, named.len);
-    if (!text)
-        return err_set(err, ERR_NO_MEMORY, "out of memory");
+    return source_resolve_access(e, who, named, &(struct source_access){0}, name, ret_id, NULL,
+                                 err);
+}
+
+/* Takes the source out of use; NULL when it is being indexed. */
+static int take_out(struct engine *e, const char *id, struct live_source **ret, struct err *err)
+{
+    lock_enter(&e->lock);
+    struct live_source *s = source_live(e, id);
+    bool is_busy = s && s->job;
+    *ret = s && !is_busy ? map_remove(&e->sources, span_str(id)) : NULL;
+    lock_leave(&e->lock);
+    if (!is_busy)
+        return 0;
+    err_set(err, ERR_BUSY, "the source is being indexed");
+    err_hint(err, "try again when that has ended");
+    return -ERR_BUSY;
+}
+
+int engine_source_delete(struct engine *e, const struct engine_caller *who, struct span source,
+                         struct err *err)
+{
+    char id[STORE_ID_MAX];
     struct store_source row = {0};
-    int r = store_source_find(e->options.store, who->tenant, text, &row, err);
-    if (r == 0)
-        return take_found(e, who, &row, name, ret_id, err);
-    store_source_done(&row);
-    if (r < 0 && r != -ERR_NOT_FOUND)
+    struct live_source *live = NULL;
+    if (!who->is_trusted)
+        return err_set(err, ERR_FORBIDDEN, "only the server's own command line removes sources");
+    int r = source_known(e, who, source, id, err);
+    if (r < 0)
         return r;
-    if (is_remote(named)) {
-        err_set(err, ERR_UNSUPPORTED, "'%s' is not on this machine", text);
-        err_hint(err, "clone it and index the folder: git clone … && headwater index FOLDER");
-        return -ERR_UNSUPPORTED;
+    lock_enter(&e->rows);
+    r = take_out(e, id, &live, err);
+    if (r == 0)
+        r = store_source_get(e->options.store, who->tenant, id, &row, err);
+    if (r == 0)
+        r = store_source_delete(e->options.store, who->tenant, id, err);
+    if (r == 0 && row.index_file[0]) {
+        struct buf path = BUF_INIT(PATH_BYTES_MAX * 2);
+        buf_printf(&path, "%s/%s", e->index_dir, row.index_file);
+        if (!buf_failed(&path))
+            (void)unlink(buf_str(&path)); /* a left-over is swept at the next start */
+        buf_done(&path);
     }
-    return resolve_path(e, who, text, name, ret_id, err);
+    /* The files that were fetched belong to the source with all of them. */
+    if (r == 0 && strcmp(row.kind, SOURCE_KIND_GIT) == 0 &&
+        !location_filters(span_str(row.location)).len)
+        remote_forget(e, row.location);
+    lock_leave(&e->rows);
+    live_source_free(live);
+    store_source_done(&row);
+    return r;
 }
 
 /* ---- the index of a source ---- */
@@ -379,14 +622,13 @@ int source_resolve(struct engine *e, const struct engine_caller *who, struct spa
 /* What the caller needs of a source without holding the lock. */
 struct source_state {
     struct buf index_path;
-    char *location, *fingerprint;
-    bool has_open_index, has_index_file, checked_lately;
+    char *location;
+    bool has_open_index, has_index_file, checked_lately, is_remote;
 };
 
 static void state_done(struct source_state *st)
 {
     mem_free(st->location);
-    mem_free(st->fingerprint);
     buf_done(&st->index_path);
 }
 
@@ -396,8 +638,7 @@ static bool read_state(struct engine *e, const char *id, struct source_state *re
     *ret = (struct source_state){.index_path = BUF_INIT(PATH_BYTES_MAX * 2)};
     lock_enter(&e->lock);
     struct live_source *s = source_live(e, id);
-    bool ok = s && set_text(&ret->location, s->row.location) &&
-              set_text(&ret->fingerprint, s->row.fingerprint);
+    bool ok = s && set_text(&ret->location, s->row.location);
     if (ok) {
         uint64_t pause = s->check_cost_ms * FRESHNESS_COST_FACTOR;
         if (pause < FRESHNESS_INTERVAL_MS)
@@ -405,6 +646,10 @@ static bool read_state(struct engine *e, const char *id, struct source_state *re
         ret->has_open_index = s->index != NULL;
         ret->has_index_file = s->row.index_file[0] && !s->is_index_lost;
         ret->checked_lately = s->checked_ms && clock_ms() - s->checked_ms < pause;
+        ret->is_remote = strcmp(s->row.kind, SOURCE_KIND_GIT) == 0;
+        if (ret->is_remote)
+            ret->checked_lately =
+                s->remote_ms && clock_ms() - s->remote_ms < e->options.refresh_interval_ms;
         buf_printf(&ret->index_path, "%s/%s", e->index_dir, s->row.index_file);
         s->used = ++e->uses;
     }
@@ -417,14 +662,20 @@ static void open_stored_index(struct engine *e, const char *id, const char *path
     struct index *ix = NULL;
     struct err err = {0};
     int r = index_open(path, &ix, &err);
+    struct index_stats stats = {.damage = ""};
+    if (r == 0)
+        index_stats(ix, &stats);
     if (r < 0)
         LOG_WARN("engine", "a stored index cannot be used", LOG_S("source", id),
                  LOG_S("why", err.msg));
+    else if (stats.damage[0])
+        LOG_WARN("engine", "a part of a stored index cannot be used", LOG_S("source", id),
+                 LOG_S("why", stats.damage));
     lock_enter(&e->lock);
     struct live_source *s = source_live(e, id);
     if (s && !s->index && r == 0)
         s->index = take_ptr(ix);
-    if (s && !s->index && (r == -ERR_CORRUPT || r == -ERR_NOT_FOUND)) {
+    if (s && !s->index && (r == -ERR_CORRUPT || r == -ERR_NOT_FOUND || r == -ERR_UNSUPPORTED)) {
         s->is_index_lost = true; /* not looked at again; the job that builds the next one says so */
         snprintf(s->lost_why, sizeof s->lost_why, "%s", err.msg);
     }
@@ -445,8 +696,9 @@ struct index *source_any_index(struct engine *e, const char *id)
     return ix;
 }
 
+/* Whether the tree is what the index was made of; never when files of it are missing. */
 static bool is_unchanged(struct engine *e, const char *id, const struct source_state *st,
-                         const _Atomic bool *cancel)
+                         const char *fingerprint, const _Atomic bool *cancel)
 {
     char now[17];
     uint64_t began = clock_ms();
@@ -460,7 +712,7 @@ static bool is_unchanged(struct engine *e, const char *id, const struct source_s
                                .cancel = cancel};
     int r = ingest_fingerprint(&o, now, NULL);
     filter_patterns_done(&p);
-    if (r < 0 || strcmp(now, st->fingerprint) != 0)
+    if (r < 0 || strcmp(now, fingerprint) != 0)
         return false;
     lock_enter(&e->lock);
     struct live_source *s = source_live(e, id);
@@ -476,9 +728,13 @@ struct index *source_fresh_index(struct engine *e, const char *id, const _Atomic
 {
     struct index *ix = source_any_index(e, id);
     struct source_state st;
+    struct index_stats stats;
     if (!ix)
         return NULL;
-    if (!read_state(e, id, &st) || (!st.checked_lately && !is_unchanged(e, id, &st, cancel))) {
+    index_stats(ix, &stats);
+    if (!read_state(e, id, &st) || !stats.fingerprint[0] ||
+        (!st.checked_lately &&
+         (st.is_remote || !is_unchanged(e, id, &st, stats.fingerprint, cancel)))) {
         index_unref(ix);
         ix = NULL;
     }
@@ -495,6 +751,30 @@ bool source_names(struct engine *e, const char *id, char *ret_name, size_t name_
     snprintf(ret_revision, revision_size, "%s", s ? s->row.revision : "");
     lock_leave(&e->lock);
     return s != NULL;
+}
+
+void source_address(struct engine *e, const char *id, char *ret_location, size_t size,
+                    const char **ret_type)
+{
+    struct source_name n;
+    lock_enter(&e->lock);
+    struct live_source *s = source_live(e, id);
+    bool is_remote = s && strcmp(s->row.kind, SOURCE_KIND_GIT) == 0;
+    struct span location = s ? location_path(span_str(s->row.location)) : SPAN_NULL;
+    snprintf(ret_location, size, SPAN_FMT, SPAN_ARG(location));
+    lock_leave(&e->lock);
+    *ret_type = "local";
+    if (is_remote && source_name_parse(span_str(ret_location), SPAN_NULL, SPAN_NULL, &n, NULL) == 0)
+        *ret_type = host_kind_name(n.kind);
+}
+
+bool source_fetch_failed(struct engine *e, const char *id)
+{
+    lock_enter(&e->lock);
+    const struct live_source *s = source_live(e, id);
+    bool failed = s && s->is_fetch_failed;
+    lock_leave(&e->lock);
+    return failed;
 }
 
 static void put_source(struct json_writer *w, const struct store_source *s, bool is_indexing)

@@ -16,8 +16,8 @@
  * others get what there is while it is renewed behind them. *ret_note: what to say beside the hits, or "".
  */
 static int index_for_search(struct engine *e, const struct engine_caller *who, const char *id,
-                            struct index_waiter *wait, struct index **ret, char note[640],
-                            struct err *err)
+                            const struct index_ask *ask, struct index_waiter *wait,
+                            struct index **ret, char note[640], struct err *err)
 {
     note[0] = 0;
     if (wait->is_over) { /* whatever came of it: the newest there is */
@@ -31,12 +31,19 @@ static int index_for_search(struct engine *e, const struct engine_caller *who, c
         if (*ret)
             return 0;
         *ret = who->is_trusted ? NULL : source_any_index(e, id);
-        int r = indexing_start(e, id, *ret ? NULL : wait, NULL, err);
+        int r = indexing_start(e, id, ask, *ret ? NULL : wait, NULL, err);
         if (!*ret)
             return r < 0 ? r : ENGINE_WAITS;
     }
-    if (*ret)
+    if (*ret) {
+        struct index_stats stats;
+        index_stats(*ret, &stats);
+        if (!note[0] && !stats.fingerprint[0])
+            snprintf(note, 640,
+                     "Some files of this source are not indexed yet; these are from "
+                     "those that are.");
         return 0;
+    }
     *err = wait->why;
     int r = wait->result < 0 && wait->result != -ERR_CANCELLED
                 ? wait->result
@@ -88,9 +95,12 @@ int engine_search_json(struct engine *e, const struct engine_caller *who,
     char id[STORE_ID_MAX], note[640];
     struct index *ix = NULL;
     struct passages found = {0};
-    int r = source_resolve_wanted(e, who, q->source, SPAN_NULL, &q->filters, id, err);
+    struct index_ask ask = {0};
+    int r =
+        source_resolve_wanted(e, who, q->source, &q->access, SPAN_NULL, &q->filters, id, &ask, err);
     if (r == 0)
-        r = index_for_search(e, who, id, wait, &ix, note, err);
+        r = index_for_search(e, who, id, &ask, wait, &ix, note, err);
+    index_ask_done(&ask);
     struct retrieval_options o = {
         .max_passages = q->k, .token_budget = SIZE_MAX, .max_per_file = q->k};
     if (r == 0)

@@ -5,34 +5,17 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "index/build_priv.h"
+#include "index/index_priv.h"
 #include "text/utf8.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #define MEMORY_DEFAULT (64u << 20)
 #define PARTIAL_SUFFIX ".partial"
-
-struct index_builder {
-    char *path, *partial; /* owned */
-    enum analyzer analyzer;
-    char revision[SEG_NAME_BYTES], fingerprint[SEG_NAME_BYTES];
-    struct section sections[SEG_SECTIONS]; /* TEXT writes to the segment itself */
-    struct runs runs;
-    struct pool lengths, first_chunks, paths; /* u32 a chunk, u32 a file, struct seg_path a file */
-    uint32_t files_count, chunks_count;
-    uint64_t chunk_terms_total, file_terms_total;
-    uint32_t last_language, last_kind; /* strings repeat: the last one written is reused */
-    char last_language_text[SEG_LANGUAGE_MAX], last_kind_text[SEG_SYMBOL_KIND_MAX];
-    size_t last_language_len, last_kind_len;
-    uint32_t chunk_terms, weight; /* of what is being analysed */
-    bool is_published;            /* the partial file has its final name */
-    bool is_broken;               /* an add failed: finish must not publish */
-};
 
 static int no_memory(struct err *err)
 {
@@ -104,6 +87,7 @@ void index_builder_free(struct index_builder *b)
     mem_free(b->paths.ptr);
     mem_free(b->path);
     mem_free(b->partial);
+    mem_free(b->last_path);
     mem_free(b);
 }
 
@@ -147,6 +131,30 @@ static struct span cut(struct span s, size_t max)
     return span_first(s, utf8_cut(s, max));
 }
 
+/* Everything of a chunk but its terms. */
+static int put_chunk(struct index_builder *b, const struct index_chunk_in *in, uint32_t terms)
+{
+    struct span symbol = cut(in->symbol, SEG_SYMBOL_MAX),
+                kind = cut(in->symbol_kind, SEG_SYMBOL_KIND_MAX);
+    struct seg_chunk c = {
+        .file = b->files_count,
+        .start_line = in->start_line,
+        .end_line = in->end_line,
+        .text_start = (uint32_t)in->start,
+        .text_len = (uint32_t)in->len,
+        .symbol_offset = put_string(b, symbol),
+        .kind_offset = put_repeated(b, kind, b->last_kind_text, &b->last_kind_len, &b->last_kind),
+        .terms_count = terms,
+        .symbol_len = (uint16_t)symbol.len,
+        .kind_len = (uint8_t)kind.len,
+        .kind = (uint8_t)(in->kind | (in->is_test ? SEG_KIND_TEST : 0)),
+    };
+    section_put(&b->sections[SEG_CHUNKS], &c, sizeof c);
+    b->chunks_count++;
+    b->chunk_terms_total += terms;
+    return put_u32(&b->lengths, terms) ? 0 : -ERR_NO_MEMORY;
+}
+
 static int add_chunk(struct index_builder *b, const struct index_file_in *file, uint32_t number)
 {
     const struct index_chunk_in *in = &file->chunks[number];
@@ -158,28 +166,10 @@ static int add_chunk(struct index_builder *b, const struct index_file_in *file, 
     b->weight = SEG_PATH_WEIGHT;
     analyze(b->analyzer, file->path, take_term, b);
     runs_end_chunk(&b->runs, number);
-    struct span symbol = cut(in->symbol, SEG_SYMBOL_MAX),
-                kind = cut(in->symbol_kind, SEG_SYMBOL_KIND_MAX);
-    struct seg_chunk c = {
-        .file = b->files_count,
-        .start_line = in->start_line,
-        .end_line = in->end_line,
-        .text_start = (uint32_t)in->start,
-        .text_len = (uint32_t)in->len,
-        .symbol_offset = put_string(b, symbol),
-        .kind_offset = put_repeated(b, kind, b->last_kind_text, &b->last_kind_len, &b->last_kind),
-        .terms_count = b->chunk_terms,
-        .symbol_len = (uint16_t)symbol.len,
-        .kind_len = (uint8_t)kind.len,
-        .kind = (uint8_t)(in->kind | (in->is_test ? SEG_KIND_TEST : 0)),
-    };
-    section_put(&b->sections[SEG_CHUNKS], &c, sizeof c);
-    b->chunks_count++;
-    b->chunk_terms_total += b->chunk_terms;
-    return put_u32(&b->lengths, b->chunk_terms) ? 0 : -ERR_NO_MEMORY;
+    return put_chunk(b, in, b->chunk_terms);
 }
 
-static int check_file(const struct index_builder *b, const struct index_file_in *file,
+static int check_room(const struct index_builder *b, const struct index_file_in *file,
                       struct err *err)
 {
     if (file->path.len > SEG_PATH_MAX)
@@ -189,6 +179,15 @@ static int check_file(const struct index_builder *b, const struct index_file_in 
                        SPAN_ARG(file->path));
     if (b->sections[SEG_STRINGS].len > UINT32_MAX / 2)
         return err_set(err, ERR_TOO_LARGE, "too many names for one index");
+    return 0;
+}
+
+static int check_file(const struct index_builder *b, const struct index_file_in *file,
+                      struct err *err)
+{
+    int rc = check_room(b, file, err);
+    if (rc < 0)
+        return rc;
     for (size_t i = 0; i < file->chunk_count; i++) {
         const struct index_chunk_in *c = &file->chunks[i];
         if (c->start > file->text.len || c->len > file->text.len - c->start)
@@ -217,12 +216,32 @@ static int put_file(struct index_builder *b, const struct index_file_in *file, u
         .terms_count = terms_count,
         .language_len = (uint16_t)language.len,
         .is_test = file->is_test,
+        .stamp = file->stamp,
     };
+    memcpy(f.hash, file->hash, sizeof f.hash);
     section_put(&b->sections[SEG_FILES], &f, sizeof f);
     struct seg_path *p = pool_add(&b->paths, sizeof *p);
     if (!p || !put_u32(&b->first_chunks, first_chunk))
         return -ERR_NO_MEMORY;
     *p = (struct seg_path){hash_stable(file->path.ptr, file->path.len), b->files_count, 0};
+    return 0;
+}
+
+/* What ends a file, put from outside or copied. */
+static int end_file(struct index_builder *b, int rc, uint64_t terms, struct err *err)
+{
+    b->file_terms_total += terms;
+    b->files_count++;
+    if (rc < 0 || b->runs.failed) {
+        b->is_broken = true;
+        return no_memory(err);
+    }
+    for (int i = 0; i < SEG_SECTIONS; i++) {
+        if (b->sections[i].error) {
+            b->is_broken = true;
+            return err_errno(err, b->sections[i].error, "cannot write the index '%s'", b->path);
+        }
+    }
     return 0;
 }
 
@@ -241,20 +260,9 @@ int index_builder_add(struct index_builder *b, const struct index_file_in *file,
         rc = put_file(b, file, text_offset, first_chunk,
                       terms > UINT32_MAX ? UINT32_MAX : (uint32_t)terms);
     runs_end_file(&b->runs, b->files_count);
-    b->file_terms_total += terms;
-    b->files_count++;
-    if (rc < 0 || b->runs.failed) {
-        b->is_broken = true;
-        return no_memory(err);
-    }
-    for (int i = 0; i < SEG_SECTIONS; i++) {
-        if (b->sections[i].error) {
-            b->is_broken = true;
-            return err_errno(err, b->sections[i].error, "cannot write the index '%s'", b->path);
-        }
-    }
-    if (!runs_is_full(&b->runs))
-        return 0;
+    rc = end_file(b, rc, terms, err);
+    if (rc < 0 || !runs_is_full(&b->runs))
+        return rc;
     rc = runs_spill(&b->runs, err);
     b->is_broken |= rc < 0;
     return rc;
@@ -329,21 +337,82 @@ static int write_segment(struct index_builder *b)
     return fault_hit(FAULT_SYNC) ? -EIO : fsync(fd) < 0 ? -errno : 0;
 }
 
-/* Renames the finished file into place and makes the name durable too. */
-static int publish(struct index_builder *b)
+int builder_copy(struct index_builder *b, const struct index *from, uint32_t file, struct err *err)
 {
-    if (rename(b->partial, b->path) < 0)
-        return -errno;
-    b->is_published = true;
-    char *copy = mem_strdup(b->path);
-    /* NOLINTNEXTLINE(concurrency-mt-unsafe): dirname works in our copy */
-    int dir = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    mem_free(copy);
-    if (dir < 0)
-        return -errno;
-    int rc = fsync(dir) < 0 ? -errno : 0;
-    close(dir);
-    return rc;
+    struct index_file_view v;
+    if (!index_file(from, file, &v))
+        return err_set(err, ERR_INVALID, "no such file in the index");
+    struct index_file_in in = {.path = v.path,
+                               .language = v.language,
+                               .text = v.text,
+                               .size = v.size,
+                               .mtime_ns = v.mtime_ns,
+                               .stamp = v.stamp,
+                               .is_test = v.is_test,
+                               .chunk_count = v.chunk_count};
+    memcpy(in.hash, v.hash, sizeof in.hash);
+    int rc = check_room(b, &in, err);
+    if (rc < 0)
+        return rc;
+    struct file_ref at = index_locate(from, file);
+    const struct segment *g = from->parts[at.part].seg;
+    uint64_t text_offset = b->sections[SEG_TEXT].len, before = b->chunk_terms_total;
+    uint32_t first_chunk = b->chunks_count;
+    section_put(&b->sections[SEG_TEXT], v.text.ptr, v.text.len);
+    for (uint32_t i = 0; rc == 0 && i < v.chunk_count; i++) {
+        const struct seg_chunk *c = &g->chunks[g->files[at.file].first_chunk + i];
+        struct index_chunk_in chunk = {
+            .start_line = c->start_line,
+            .end_line = c->end_line,
+            .start = c->text_start,
+            .len = c->text_len,
+            .symbol = span_of(g->strings + c->symbol_offset, c->symbol_len),
+            .symbol_kind = span_of(g->strings + c->kind_offset, c->kind_len),
+            .kind = c->kind & (uint8_t)~SEG_KIND_TEST,
+            .is_test = c->kind & SEG_KIND_TEST};
+        rc = put_chunk(b, &chunk, c->terms_count);
+    }
+    uint64_t terms = b->chunk_terms_total - before;
+    if (rc == 0)
+        rc = put_file(b, &in, text_offset, first_chunk,
+                      terms > UINT32_MAX ? UINT32_MAX : (uint32_t)terms);
+    return end_file(b, rc, terms, err);
+}
+
+int builder_check_order(struct index_builder *b, struct span path, struct err *err)
+{
+    if (path.len > SEG_PATH_MAX)
+        return 0; /* refused by whoever adds it */
+    if (!b->last_path)
+        b->last_path = mem_try(SEG_PATH_MAX);
+    if (!b->last_path)
+        return no_memory(err);
+    if (b->files_count && span_cmp(path, span_of(b->last_path, b->last_path_len)) <= 0)
+        return err_set(err, ERR_INVALID, "'" SPAN_FMT "' is out of order", SPAN_ARG(path));
+    memcpy(b->last_path, path.ptr, path.len);
+    b->last_path_len = path.len;
+    return 0;
+}
+
+void builder_begin_terms(struct index_builder *b, struct terms *ret)
+{
+    *ret = (struct terms){
+        .sections = b->sections,
+        .lengths = (const uint32_t *)(const void *)b->lengths.ptr,
+        .first_chunk = (const uint32_t *)(const void *)b->first_chunks.ptr,
+        .average = seg_average(b->chunk_terms_total, b->chunks_count),
+    };
+}
+
+int builder_publish(struct index_builder *b, struct err *err)
+{
+    if (b->files_count)
+        qsort(b->paths.ptr, b->files_count, sizeof(struct seg_path), compare_paths);
+    section_put(&b->sections[SEG_PATHS], b->paths.ptr, b->paths.len);
+    int rc = write_segment(b);
+    if (rc == 0)
+        rc = file_publish(b->partial, b->path, &b->is_published);
+    return rc < 0 ? err_errno(err, -rc, "cannot write the index '%s'", b->path) : 0;
 }
 
 int index_builder_finish(struct index_builder *b, struct err *err)
@@ -354,20 +423,8 @@ int index_builder_finish(struct index_builder *b, struct err *err)
     int rc = runs_spill(&b->runs, err);
     if (rc < 0)
         return rc;
-    struct merge_in in = {
-        .runs = &b->runs,
-        .chunk_terms_count = (const uint32_t *)(const void *)b->lengths.ptr,
-        .first_chunk = (const uint32_t *)(const void *)b->first_chunks.ptr,
-        .average = seg_average(b->chunk_terms_total, b->chunks_count),
-    };
-    rc = merge_runs(&in, b->sections, err);
-    if (rc < 0)
-        return rc;
-    if (b->files_count)
-        qsort(b->paths.ptr, b->files_count, sizeof(struct seg_path), compare_paths);
-    section_put(&b->sections[SEG_PATHS], b->paths.ptr, b->paths.len);
-    rc = write_segment(b);
-    if (rc == 0)
-        rc = publish(b);
-    return rc < 0 ? err_errno(err, -rc, "cannot write the index '%s'", b->path) : 0;
+    struct terms terms;
+    builder_begin_terms(b, &terms);
+    rc = merge_runs(&b->runs, &terms, err);
+    return rc < 0 ? rc : builder_publish(b, err);
 }

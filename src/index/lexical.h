@@ -1,7 +1,12 @@
 #pragma once
 /*
- * The lexical index of one source: an immutable file ("segment") that holds file contents, chunks
- * and an inverted index with BM25 (k1 1.2, b 0.75), written once, memory-mapped and verified on open.
+ * The lexical index of one source: file contents, chunks and an inverted index with BM25 (k1 1.2, b
+ * 0.75). It is an immutable snapshot of one or more segments. A segment is a file that is written
+ * once, memory-mapped and verified on open. A snapshot of several is a manifest (update.h): which
+ * segments, and which of their files have been replaced or removed since. Whatever it is made of, a
+ * snapshot answers as one segment built of the same files would: the same ids, hits and scores.
+ * Ids count from 0 without holes. In a snapshot of several segments files have the order of their
+ * paths (bytewise); in one segment, the order in which they were added: add them by path.
  * Build: one thread, memory bounded by index_build_options.memory_bytes (spills runs to disk and
  * merges them) but for 4 bytes a chunk and 20 a file.
  * Search: any thread, on a snapshot held by reference. Synchronous: workers only, not loops.
@@ -33,10 +38,14 @@ struct index_chunk_in {
     bool is_test; /* besides those of a file that is one */
 };
 
+#define INDEX_HASH_BYTES 16u /* of a file's bytes as they are on disk */
+
 struct index_file_in {
     struct span path, language, text;
     uint64_t size;
     int64_t mtime_ns;
+    uint64_t stamp;                 /* changes when the file on disk does; 0 = unknown */
+    uint8_t hash[INDEX_HASH_BYTES]; /* all 0 = unknown */
     bool is_test;
     const struct index_chunk_in *chunks;
     size_t chunk_count;
@@ -53,11 +62,12 @@ void index_builder_free(struct index_builder *b); /* removes what was not finish
 
 /* ---- read ---- */
 
-struct index; /* an open segment, shared by reference */
+struct index; /* an open snapshot, shared by reference */
 
 /*
- * -ERR_NOT_FOUND, -ERR_CORRUPT (named section), -ERR_IO. The whole file is verified by checksum
- * once, at open.
+ * Opens a segment, or a manifest with the segments it names. -ERR_NOT_FOUND, -ERR_CORRUPT (named
+ * section), -ERR_IO. The whole file is verified by checksum once, at open. A segment of a manifest
+ * that is damaged or gone is left out: see index_stats.damage.
  */
 int index_open(const char *path, struct index **ret, struct err *err) MUST_CHECK;
 struct index *index_ref(struct index *ix);
@@ -65,8 +75,12 @@ void index_unref(struct index *ix);
 
 struct index_stats {
     uint32_t files, chunks;
-    uint64_t text_bytes, terms;
-    const char *revision, *fingerprint; /* owned by the index */
+    uint64_t text_bytes;
+    uint64_t terms;          /* different ones of the largest segment */
+    const char *revision;    /* owned by the index, as the next two */
+    const char *fingerprint; /* "" when files are missing: indexing has not ended, or damage */
+    const char *damage;      /* what was left out at open and why, or "" */
+    uint32_t segments;
     enum analyzer analyzer;
 };
 void index_stats(const struct index *ix, struct index_stats *ret);
@@ -76,6 +90,8 @@ struct index_file_view {
     struct span path, language, text;
     uint64_t size;
     int64_t mtime_ns;
+    uint64_t stamp;
+    const uint8_t *hash; /* INDEX_HASH_BYTES, owned by the index */
     bool is_test;
     uint32_t first_chunk, chunk_count;
 };
@@ -98,7 +114,7 @@ struct index_hit {
     float score;
 };
 /*
- * Best k chunks (k <= 1000) for the text, by descending score, ties by ascending chunk id:
+ * Best k chunks (k <= 4096) for the text, by descending score, ties by ascending chunk id:
  * deterministic. A k above is cut; at most LIMIT_QUERY_TERMS_COUNT different terms are looked at.
  * Returns how many, or -ERR_NO_MEMORY. A query without any known term has no hits.
  */

@@ -4,21 +4,31 @@
  * chunk of the file. Then files are scored chunk by chunk from the best bound down, until no file
  * left can reach the k-th hit: the result equals that of scoring everything, because bounds never
  * lie below a score.
+ *
+ * Over several segments the sums are the same, as counts and averages are of the living files of all
+ * of them. Dead files are taken out of a term's counts by finding them among its entries; their
+ * scores go to a place that nobody looks at. A segment's bounds were made with its own average chunk
+ * length: where that has grown since, they are raised in proportion.
  */
 #include "index/index_priv.h"
 
 #include "base/limits.h"
 #include "base/mem.h"
+#include "index/hits_priv.h"
 
 #include <math.h>
-#include <stdlib.h>
 
-#define SEARCH_MAX 4096u /* hits */
 #define BUCKETS 1024u
 #define BOUND_SLACK 1.0001f /* bounds are summed in another order than scores */
 
-struct query_term {
+/* A query term in one segment. */
+struct term_part {
     uint32_t term, first, count; /* entries */
+};
+
+struct query_term {
+    struct term_part *parts; /* in query.parts; one a segment */
+    uint32_t files, chunks;  /* living ones with the term */
     float chunk_weight, file_weight;
     char text[ANALYZER_TERM_MAX];
     uint8_t len;
@@ -27,6 +37,7 @@ struct query_term {
 struct query {
     const struct index *ix;
     struct query_term *terms; /* owned */
+    struct term_part *parts;  /* owned; segments of the snapshot × terms */
     size_t count;
 };
 
@@ -37,17 +48,112 @@ struct file_score {
 
 struct search {
     struct query q;
-    struct file_score *files; /* owned */
+    struct file_score *files; /* owned; one more, for the dead */
     uint32_t *order;          /* owned; matching files, best bucket first */
     uint32_t matching;
-    float *chunk_scores;    /* owned; of one file */
-    struct index_hit *heap; /* the caller's; worst on top */
-    unsigned k, used;
+    float *chunk_scores; /* owned; of one file */
+    struct hit_heap best;
 };
 
 static float idf(uint32_t total, uint32_t with)
 {
     return logf(1.0f + ((float)total - (float)with + 0.5f) / ((float)with + 0.5f));
+}
+
+/* ---- terms ---- */
+
+static const struct seg_entry *find_entry(const struct segment *g, const struct term_part *t,
+                                          uint32_t file)
+{
+    const struct seg_entry *base = &g->entries[t->first];
+    uint32_t n = t->count;
+    while (n > 1) { /* branch-free halving */
+        uint32_t half = n / 2;
+        base += base[half].file <= file ? half : 0;
+        n -= half;
+    }
+    return n && base->file == file ? base : NULL;
+}
+
+/* How many chunks an entry is of. */
+static uint32_t chunks_of(const struct segment *g, const struct term_part *t,
+                          const struct seg_entry *e)
+{
+    if (e->where & SEG_INLINE)
+        return 1;
+    const struct seg_term *term = &g->terms[t->term];
+    const uint8_t *at = g->lists + term->list_offset + e->where,
+                  *end = g->lists + term[1].list_offset;
+    uint32_t count = 0;
+    return seg_get_varint(&at, end, &count) ? count : 0;
+}
+
+struct counts {
+    uint32_t files, chunks;
+};
+
+/* Looks for each dead file among the entries: both ascend, so each search begins where the last ended. */
+static struct counts count_by_dead(const struct part *p, const struct term_part *t)
+{
+    struct counts n = {0};
+    struct term_part rest = *t;
+    for (uint32_t i = 0; i < p->dead_count && rest.count; i++) {
+        const struct seg_entry *e = &p->seg->entries[rest.first];
+        uint32_t step = 1;
+        while (step < rest.count && e[step].file <= p->dead[i])
+            step *= 2;
+        struct term_part near = {rest.term, rest.first + step / 2, 0};
+        near.count = (step < rest.count ? step : rest.count) - step / 2;
+        const struct seg_entry *found = find_entry(p->seg, &near, p->dead[i]);
+        if (found) {
+            n.files++;
+            n.chunks += chunks_of(p->seg, t, found);
+        }
+        rest.first += step / 2;
+        rest.count -= step / 2;
+    }
+    return n;
+}
+
+/* Entries and chunks of dead files, which the term's own counts include. */
+static struct counts count_dead(const struct index *ix, const struct part *p,
+                                const struct term_part *t)
+{
+    struct counts n = {0};
+    if (p->dead_count == 0)
+        return n;
+    if (t->count > p->dead_count)
+        return count_by_dead(p, t);
+    const struct seg_entry *e = &p->seg->entries[t->first], *end = e + t->count;
+    for (; e < end; e++) {
+        if (p->ids[e->file] < ix->files_count)
+            continue;
+        n.files++;
+        n.chunks += chunks_of(p->seg, t, e);
+    }
+    return n;
+}
+
+/* Looks the term up in every segment; t->parts is set. Whether a living file has it. */
+static bool find_term(const struct index *ix, struct span term, struct query_term *t)
+{
+    t->files = t->chunks = 0;
+    for (unsigned i = 0; i < ix->parts_count; i++) {
+        const struct part *p = &ix->parts[i];
+        struct term_part *at = &t->parts[i];
+        *at = (struct term_part){.term = segment_find_term(p->seg, term)};
+        if (at->term == UINT32_MAX)
+            continue;
+        const struct seg_term *s = &p->seg->terms[at->term];
+        at->first = s->first_entry;
+        at->count = s[1].first_entry - s->first_entry;
+        struct counts dead = count_dead(ix, p, at);
+        t->files += at->count - dead.files;
+        t->chunks += s->chunk_count > dead.chunks ? s->chunk_count - dead.chunks : 0;
+    }
+    if (t->chunks > ix->chunks_count)
+        t->chunks = ix->chunks_count;
+    return t->files > 0;
 }
 
 static void take_query_term(void *ctx, struct span term, uint32_t position)
@@ -63,8 +169,8 @@ static void take_query_term(void *ctx, struct span term, uint32_t position)
     if (q->count == LIMIT_QUERY_TERMS_COUNT)
         return;
     struct query_term *t = &q->terms[q->count];
-    t->term = index_find_term(q->ix, term);
-    if (t->term == UINT32_MAX)
+    t->parts = &q->parts[q->count * q->ix->parts_count];
+    if (!find_term(q->ix, term, t))
         return;
     memcpy(t->text, term.ptr, term.len);
     t->len = (uint8_t)term.len;
@@ -72,42 +178,56 @@ static void take_query_term(void *ctx, struct span term, uint32_t position)
     q->count++;
 }
 
+static void query_done(struct query *q)
+{
+    mem_free(q->terms);
+    mem_free(q->parts);
+    *q = (struct query){0};
+}
+
 /* The distinct known terms in order of appearance, with their weights. */
 static int query_init(struct query *q, const struct index *ix, struct span text)
 {
     *q =
-        (struct query){.ix = ix, .terms = mem_try_array(LIMIT_QUERY_TERMS_COUNT, sizeof *q->terms)};
-    if (!q->terms)
+        (struct query){.ix = ix,
+                       .terms = mem_try_array(LIMIT_QUERY_TERMS_COUNT, sizeof *q->terms),
+                       .parts = mem_try_array((size_t)LIMIT_QUERY_TERMS_COUNT * ix->parts_count + 1,
+                                              sizeof *q->parts)};
+    if (!q->terms || !q->parts)
         return -ERR_NO_MEMORY;
-    analyze((enum analyzer)ix->header->analyzer, span_first(text, LIMIT_QUERY_BYTES),
-            take_query_term, q);
+    analyze(ix->analyzer, span_first(text, LIMIT_QUERY_BYTES), take_query_term, q);
     for (size_t i = 0; i < q->count; i++) {
         struct query_term *t = &q->terms[i];
-        const struct seg_term *s = &ix->terms[t->term];
         float times = t->chunk_weight;
-        t->first = s->first_entry;
-        t->count = s[1].first_entry - s->first_entry;
-        uint32_t with = s->chunk_count < ix->chunks_count ? s->chunk_count : ix->chunks_count;
-        t->chunk_weight = times * idf(ix->chunks_count, with);
-        t->file_weight = times * FILE_CONTEXT * idf(ix->files_count, t->count);
+        t->chunk_weight = times * idf(ix->chunks_count, t->chunks);
+        t->file_weight = times * FILE_CONTEXT * idf(ix->files_count, t->files);
     }
     return 0;
 }
 
-static void add_file_scores(struct search *s)
+/* ---- files ---- */
+
+static void add_file_scores(struct search *s, const struct query_term *t, unsigned part)
 {
     const struct index *ix = s->q.ix;
-    for (size_t i = 0; i < s->q.count; i++) {
-        const struct query_term *t = &s->q.terms[i];
-        const struct seg_entry *e = &ix->entries[t->first], *end = e + t->count;
-        float per_bound = t->chunk_weight * ((BM25_K1 + 1.0f) / 255.0f) * BOUND_SLACK;
-        for (; e < end; e++) {
-            float own = t->file_weight * seg_tf_part((float)e->file_tf, ix->file_norms[e->file]);
-            struct file_score *f = &s->files[e->file];
-            f->own += own;
-            f->bound += own * BOUND_SLACK + per_bound * (float)e->bound;
-        }
+    const struct part *p = &ix->parts[part];
+    const struct seg_entry *e = &p->seg->entries[t->parts[part].first],
+                           *end = e + t->parts[part].count;
+    float per_bound = t->chunk_weight * ((BM25_K1 + 1.0f) / 255.0f) * BOUND_SLACK * p->bound_ratio;
+    for (; e < end; e++) {
+        uint32_t id = part_id(p, e->file);
+        float own = t->file_weight * seg_tf_part((float)e->file_tf, ix->file_norms[id]);
+        struct file_score *f = &s->files[id];
+        f->own += own;
+        f->bound += own * BOUND_SLACK + per_bound * (float)e->bound;
     }
+}
+
+static void add_all_file_scores(struct search *s)
+{
+    for (size_t i = 0; i < s->q.count; i++)
+        for (unsigned p = 0; p < s->q.ix->parts_count; p++)
+            add_file_scores(s, &s->q.terms[i], p);
 }
 
 /* Counting sort of the matching files by their bound, coarsely: enough to meet good files early. */
@@ -133,82 +253,32 @@ static void order_files(struct search *s)
     s->matching = count[BUCKETS - 1];
 }
 
-static bool is_worse(struct index_hit a, struct index_hit b)
-{
-    return a.score < b.score || (!(a.score > b.score) && a.chunk > b.chunk);
-}
+/* ---- chunks ---- */
 
-static void sift_down(struct index_hit *heap, unsigned n, unsigned i)
-{
-    for (;;) {
-        unsigned least = i, l = 2 * i + 1;
-        if (l < n && is_worse(heap[l], heap[least]))
-            least = l;
-        if (l + 1 < n && is_worse(heap[l + 1], heap[least]))
-            least = l + 1;
-        if (least == i)
-            return;
-        struct index_hit t = heap[i];
-        heap[i] = heap[least];
-        heap[least] = t;
-        i = least;
-    }
-}
-
-static void offer(struct search *s, uint32_t chunk, float score)
-{
-    struct index_hit hit = {chunk, score};
-    if (s->used < s->k) {
-        unsigned i = s->used++;
-        s->heap[i] = hit;
-        while (i > 0 && is_worse(s->heap[i], s->heap[(i - 1) / 2])) {
-            struct index_hit t = s->heap[i];
-            s->heap[i] = s->heap[(i - 1) / 2];
-            s->heap[(i - 1) / 2] = t;
-            i = (i - 1) / 2;
-        }
-    } else if (is_worse(s->heap[0], hit)) {
-        s->heap[0] = hit;
-        sift_down(s->heap, s->used, 0);
-    }
-}
-
-static const struct seg_entry *find_entry(const struct index *ix, const struct query_term *t,
-                                          uint32_t file)
-{
-    const struct seg_entry *base = &ix->entries[t->first];
-    uint32_t n = t->count;
-    while (n > 1) { /* branch-free halving */
-        uint32_t half = n / 2;
-        base += base[half].file <= file ? half : 0;
-        n -= half;
-    }
-    return n && base->file == file ? base : NULL;
-}
-
-static float chunk_part(const struct index *ix, const struct query_term *t, uint32_t chunk,
-                        uint32_t tf)
+static float chunk_part(const struct index *ix, const struct segment *g, const struct query_term *t,
+                        uint32_t chunk, uint32_t tf)
 {
     return t->chunk_weight *
-           seg_tf_part((float)tf, seg_norm(ix->chunks[chunk].terms_count, ix->average));
+           seg_tf_part((float)tf, seg_norm(g->chunks[chunk].terms_count, ix->average));
 }
 
 /*
  * Adds the term's share to scores[0..chunk_count) of the file; a list that does not decode just
  * ends.
  */
-static void add_chunk_scores(const struct index *ix, const struct query_term *t,
+static void add_chunk_scores(const struct index *ix, const struct query_term *t, unsigned part,
                              const struct seg_entry *e, float *scores)
 {
-    const struct seg_file *f = &ix->files[e->file];
+    const struct segment *g = ix->parts[part].seg;
+    const struct seg_file *f = &g->files[e->file];
     if (e->where & SEG_INLINE) {
         uint32_t chunk = (e->where & ~SEG_INLINE) >> 16;
-        scores[chunk] += chunk_part(ix, t, f->first_chunk + chunk, e->where & 0xffff);
+        scores[chunk] += chunk_part(ix, g, t, f->first_chunk + chunk, e->where & 0xffff);
         return;
     }
-    const struct seg_term *term = &ix->terms[t->term];
-    const uint8_t *at = ix->lists + term->list_offset + e->where,
-                  *end = ix->lists + term[1].list_offset;
+    const struct seg_term *term = &g->terms[t->parts[part].term];
+    const uint8_t *at = g->lists + term->list_offset + e->where,
+                  *end = g->lists + term[1].list_offset;
     uint32_t count = 0, chunk = 0, delta, tf;
     if (!seg_get_varint(&at, end, &count))
         return;
@@ -216,34 +286,30 @@ static void add_chunk_scores(const struct index *ix, const struct query_term *t,
         chunk += delta;
         if (chunk >= f->chunk_count || delta > f->chunk_count)
             return;
-        scores[chunk] += chunk_part(ix, t, f->first_chunk + chunk, tf);
+        scores[chunk] += chunk_part(ix, g, t, f->first_chunk + chunk, tf);
     }
 }
 
 static void score_file(struct search *s, uint32_t file)
 {
     const struct index *ix = s->q.ix;
-    const struct seg_file *f = &ix->files[file];
-    for (uint32_t c = 0; c < f->chunk_count; c++)
+    struct file_ref at = index_locate(ix, file);
+    const struct segment *g = ix->parts[at.part].seg;
+    uint32_t count = g->files[at.file].chunk_count, first = index_first_chunk(ix, file);
+    for (uint32_t c = 0; c < count; c++)
         s->chunk_scores[c] = s->files[file].own;
     for (size_t i = 0; i < s->q.count; i++) {
-        const struct seg_entry *e = find_entry(ix, &s->q.terms[i], file);
+        const struct seg_entry *e = find_entry(g, &s->q.terms[i].parts[at.part], at.file);
         if (e)
-            add_chunk_scores(ix, &s->q.terms[i], e, s->chunk_scores);
+            add_chunk_scores(ix, &s->q.terms[i], at.part, e, s->chunk_scores);
     }
-    for (uint32_t c = 0; c < f->chunk_count; c++)
-        offer(s, f->first_chunk + c, s->chunk_scores[c]);
-}
-
-static int compare_hits(const void *a, const void *b)
-{
-    const struct index_hit *x = a, *y = b;
-    return is_worse(*y, *x) ? -1 : is_worse(*x, *y);
+    for (uint32_t c = 0; c < count; c++)
+        hit_offer(&s->best, first + c, s->chunk_scores[c]);
 }
 
 static void search_done(struct search *s)
 {
-    mem_free(s->q.terms);
+    query_done(&s->q);
     mem_free(s->files);
     mem_free(s->order);
     mem_free(s->chunk_scores);
@@ -254,7 +320,7 @@ static int search_init(struct search *s, const struct index *ix, struct span que
     int rc = query_init(&s->q, ix, query);
     if (rc < 0 || s->q.count == 0)
         return rc;
-    s->files = mem_try_array(ix->files_count, sizeof *s->files);
+    s->files = mem_try_array((size_t)ix->files_count + 1, sizeof *s->files);
     s->order = mem_try_array(ix->files_count, sizeof *s->order);
     s->chunk_scores = mem_try_array(ix->file_chunks_max, sizeof *s->chunk_scores);
     return s->files && s->order && s->chunk_scores ? 0 : -ERR_NO_MEMORY;
@@ -263,19 +329,19 @@ static int search_init(struct search *s, const struct index *ix, struct span que
 static int run_search(const struct index *ix, struct span query, struct index_hit *ret, unsigned k,
                       bool prune)
 {
-    struct search s = {.heap = ret, .k = k > SEARCH_MAX ? SEARCH_MAX : k};
+    struct search s = {.best = {ret, k > SEARCH_MAX ? SEARCH_MAX : k, 0}};
     int rc = search_init(&s, ix, query);
-    if (rc == 0 && s.q.count > 0 && s.k > 0) {
-        add_file_scores(&s);
+    if (rc == 0 && s.q.count > 0 && s.best.k > 0) {
+        add_all_file_scores(&s);
         order_files(&s);
         for (uint32_t i = 0; i < s.matching; i++) {
             uint32_t file = s.order[i];
-            if (prune && s.used == s.k && s.files[file].bound < s.heap[0].score)
+            if (prune && s.best.used == s.best.k && s.files[file].bound < s.best.items[0].score)
                 continue;
             score_file(&s, file);
         }
-        qsort(ret, s.used, sizeof *ret, compare_hits);
-        rc = (int)s.used;
+        hit_sort(&s.best);
+        rc = (int)s.best.used;
     }
     search_done(&s);
     return rc;
@@ -297,21 +363,23 @@ int index_search_file(const struct index *ix, struct span query, uint32_t file,
 {
     if (file >= ix->files_count)
         return -ERR_INVALID;
-    struct search s = {.heap = ret, .k = k > SEARCH_MAX ? SEARCH_MAX : k};
+    struct search s = {.best = {ret, k > SEARCH_MAX ? SEARCH_MAX : k, 0}};
     int rc = search_init(&s, ix, query);
     bool has_term = false;
+    struct file_ref at = index_locate(ix, file);
+    const struct segment *g = ix->parts[at.part].seg;
     for (size_t i = 0; rc == 0 && i < s.q.count; i++) {
         const struct query_term *t = &s.q.terms[i];
-        const struct seg_entry *e = find_entry(ix, t, file);
+        const struct seg_entry *e = find_entry(g, &t->parts[at.part], at.file);
         if (!e)
             continue;
         has_term = true;
         s.files[file].own += t->file_weight * seg_tf_part((float)e->file_tf, ix->file_norms[file]);
     }
-    if (rc == 0 && has_term && s.k > 0) {
+    if (rc == 0 && has_term && s.best.k > 0) {
         score_file(&s, file);
-        qsort(ret, s.used, sizeof *ret, compare_hits);
-        rc = (int)s.used;
+        hit_sort(&s.best);
+        rc = (int)s.best.used;
     }
     search_done(&s);
     return rc;
@@ -320,32 +388,36 @@ int index_search_file(const struct index *ix, struct span query, uint32_t file,
 int index_explain(const struct index *ix, struct span query, uint32_t chunk,
                   struct index_term_weight *ret, unsigned max)
 {
-    if (chunk >= ix->chunks_count)
+    struct index_chunk_view view;
+    if (!index_chunk(ix, chunk, &view))
         return -ERR_INVALID;
     struct query q;
     int rc = query_init(&q, ix, query);
-    uint32_t file = ix->chunks[chunk].file, in_file = chunk - ix->files[file].first_chunk;
-    float *scores = rc == 0 ? mem_try_array(ix->files[file].chunk_count, sizeof *scores) : NULL;
+    uint32_t file = view.file, in_file = chunk - index_first_chunk(ix, file);
+    struct file_ref at = index_locate(ix, file);
+    const struct segment *g = ix->parts[at.part].seg;
+    float *scores = rc == 0 ? mem_try_array(g->files[at.file].chunk_count, sizeof *scores) : NULL;
     unsigned n = 0;
     if (!scores)
         rc = -ERR_NO_MEMORY;
     for (size_t i = 0; rc == 0 && i < q.count && n < max; i++) {
         const struct query_term *t = &q.terms[i];
-        const struct seg_entry *e = find_entry(ix, t, file);
+        const struct seg_entry *e = find_entry(g, &t->parts[at.part], at.file);
         if (!e)
             continue;
         scores[in_file] = t->file_weight * seg_tf_part((float)e->file_tf, ix->file_norms[file]);
-        add_chunk_scores(ix, t, e, scores);
+        add_chunk_scores(ix, t, at.part, e, scores);
         ret[n] = (struct index_term_weight){.weight = scores[in_file]};
         memcpy(ret[n++].term, t->text, t->len);
     }
     mem_free(scores);
-    mem_free(q.terms);
+    query_done(&q);
     return rc < 0 ? rc : (int)n;
 }
 
 float index_idf(const struct index *ix, struct span term)
 {
-    uint32_t t = index_find_term(ix, term);
-    return t == UINT32_MAX ? 0.0f : idf(ix->chunks_count, ix->terms[t].chunk_count);
+    struct term_part parts[LIMIT_INDEX_SEGMENTS_COUNT];
+    struct query_term t = {.parts = parts};
+    return find_term(ix, term, &t) ? idf(ix->chunks_count, t.chunks) : 0.0f;
 }

@@ -81,3 +81,21 @@ void section_put(struct section *s, const void *ptr, size_t len)
             section_flush(s);
     }
 }
+
+int file_publish(const char *partial, const char *path, bool *ret_is_renamed)
+{
+    char name[SEG_PATH_MAX + 80];
+    struct span dir = index_dir_of(path);
+    int n = snprintf(name, sizeof name, SPAN_FMT ".", SPAN_ARG(dir));
+    if (n < 0 || (size_t)n >= sizeof name)
+        return -ENAMETOOLONG;
+    if (rename(partial, path) < 0)
+        return -errno;
+    *ret_is_renamed = true;
+    int fd = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    int rc = fsync(fd) < 0 ? -errno : 0;
+    close(fd);
+    return rc;
+}

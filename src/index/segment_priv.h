@@ -11,14 +11,13 @@
  * entry holds the term's weight in the file, an upper bound of its weight in any chunk of the file
  * (what pruning needs), and either the one chunk it occurs in or where in LISTS its chunks are.
  */
-#include "base/span.h"
-#include "text/analyze.h"
+#include "index/lexical.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
                "segments are mapped as they are: little-endian only");
 
 #define SEG_MAGIC "HWLEXIX1"
-#define SEG_VERSION 1u
+#define SEG_VERSION 2u
 #define SEG_HEADER_BYTES 4096u
 #define SEG_ALIGN 16u
 #define SEG_NAME_BYTES 256u /* revision, fingerprint; with NUL */
@@ -69,6 +68,8 @@ struct seg_file {
     uint32_t terms_count; /* BM25 length */
     uint16_t language_len;
     uint8_t is_test, reserved;
+    uint64_t stamp; /* of the file on disk when it was read; 0 = not to be trusted */
+    uint8_t hash[INDEX_HASH_BYTES];
 };
 
 struct seg_chunk {
@@ -104,7 +105,7 @@ struct seg_entry {
 #define SEG_INLINE_CHUNK_MAX 0x7fffu
 #define SEG_INLINE_TF_MAX 0xffffu
 
-_Static_assert(sizeof(struct seg_file) == 56 && sizeof(struct seg_chunk) == 36 &&
+_Static_assert(sizeof(struct seg_file) == 80 && sizeof(struct seg_chunk) == 36 &&
                    sizeof(struct seg_path) == 16 && sizeof(struct seg_term) == 24 &&
                    sizeof(struct seg_entry) == 12,
                "records have no holes");

@@ -28,10 +28,15 @@ struct slot {
     const struct language *lang;
     uint64_t size;
     int64_t mtime_ns;
+    uint64_t stamp;
+    uint8_t hash[INGEST_HASH_BYTES];
     struct symbols_job job;
     bool has_job;
     bool has_cells; /* a notebook: its symbols are in job */
+    bool is_known;  /* its chunks are at hand */
 };
+
+_Static_assert(INGEST_HASH_BYTES <= SHA256_SIZE, "the hash is the first bytes of a SHA-256");
 
 struct ingest {
     struct ingest_options options;
@@ -45,7 +50,7 @@ struct ingest {
     struct chunk_set chunks;
     struct symbols_job *jobs; /* owned; scratch of a batch */
     unsigned ctags_failures;
-    uint64_t files_done, bytes_done;
+    uint64_t files_done, bytes_done, failed_count;
 };
 
 /* ---- options are copied: the caller's may go ---- */
@@ -174,8 +179,12 @@ static const char *read_open_file(int fd, struct slot *s, size_t *ret_len)
     if (fstat(fd, &after) < 0 || len != size || after.st_size != before.st_size ||
         mtime_of(&after) != mtime_of(&before))
         return "changed while it was read";
+    uint8_t hash[SHA256_SIZE];
+    sha256(s->bytes, len, hash);
+    memcpy(s->hash, hash, sizeof s->hash);
     s->size = (uint64_t)size;
     s->mtime_ns = mtime_of(&after);
+    s->stamp = walk_stamp(&after);
     *ret_len = len;
     return NULL;
 }
@@ -201,20 +210,24 @@ static const char *read_notebook(struct slot *s)
     return r < 0 ? "not enough memory to read it" : NULL;
 }
 
-static const char *load(struct ingest *in, struct slot *s)
+/* Reads the file's bytes. A failure here may be over at the next try. */
+static const char *load(struct ingest *in, struct slot *s, size_t *ret_len)
 {
-    size_t len = 0;
     int fd = walk_open_file(&in->walk, s->entry->path);
     if (fd < 0)
         return errno == EACCES  ? "no permission to read it"
                : errno == ELOOP ? "a symbolic link; links are not followed"
                                 : "cannot be opened (gone meanwhile?)";
-    const char *reason = read_open_file(fd, s, &len);
+    const char *reason = read_open_file(fd, s, ret_len);
     close(fd);
-    if (reason)
-        return reason;
+    return reason;
+}
+
+/* Its text and language, or why it is not wanted. */
+static const char *decode(struct slot *s, size_t len)
+{
     buf_init(&s->decoded, (size_t)LIMIT_FILE_BYTES * 3 + 16);
-    reason = encoding_decode(span_of(s->bytes, len), &s->decoded, &s->text);
+    const char *reason = encoding_decode(span_of(s->bytes, len), &s->decoded, &s->text);
     if (reason)
         return reason;
     s->lang = language_of(s->entry->path, s->text);
@@ -236,19 +249,24 @@ static bool wants_ctags(const struct ingest *in)
     return in->options.use_ctags && in->ctags_failures < CTAGS_FAILURES_MAX;
 }
 
+static bool wants_symbols(const struct slot *s)
+{
+    return s->lang->ctags_ext && !s->is_known;
+}
+
 static int run_ctags(struct ingest *in, struct err *err)
 {
     struct err local = {0};
     size_t n = 0;
     for (size_t i = 0; i < in->slot_count; i++)
-        if (in->slots[i].lang->ctags_ext)
+        if (wants_symbols(&in->slots[i]))
             in->jobs[n++] =
                 (struct symbols_job){.text = in->slots[i].text, .lang = in->slots[i].lang};
     if (n == 0)
         return 0;
     int r = symbols_ctags(in->jobs, n, in->options.cancel, &local);
     for (size_t i = 0, k = 0; i < in->slot_count; i++)
-        if (in->slots[i].lang->ctags_ext) {
+        if (wants_symbols(&in->slots[i])) {
             in->slots[i].job = in->jobs[k++];
             in->slots[i].has_job = in->slots[i].job.is_done;
         }
@@ -264,6 +282,29 @@ static int run_ctags(struct ingest *in, struct err *err)
     return 0;
 }
 
+/* 1: the slot holds a file to hand out; 0: it is left out, or as it was; <0: no memory. */
+static int take_entry(struct ingest *in, const struct walk_entry *e, struct slot *s)
+{
+    const struct ingest_known *known = &in->options.known;
+    size_t len = 0;
+    *s = (struct slot){.entry = e};
+    if (known->is_same && known->is_same(known->ctx, e->path, e->stamp))
+        return 0;
+    const char *reason = load(in, s, &len);
+    in->failed_count += reason != NULL;
+    bool is_same = !reason && known->is_same_text &&
+                   known->is_same_text(known->ctx, e->path, s->hash, s->stamp, s->mtime_ns);
+    if (!reason && !is_same)
+        reason = decode(s, len);
+    if (!reason && !is_same) {
+        s->is_known =
+            known->has_chunks && known->has_chunks(known->ctx, s->hash, span_str(s->lang->name));
+        return 1;
+    }
+    slot_done(s);
+    return is_same ? 0 : skip_add(&in->walk.skipped, e->path, false, reason);
+}
+
 /* Reads the next files, one, or as many as ctags is to see at once. */
 static int fill(struct ingest *in, struct err *err)
 {
@@ -274,13 +315,11 @@ static int fill(struct ingest *in, struct err *err)
         if (is_cancelled(in))
             return err_set(err, ERR_CANCELLED, "cancelled");
         struct slot *s = &in->slots[in->slot_count];
-        *s = (struct slot){.entry = &in->walk.entries[in->next++]};
-        const char *reason = load(in, s);
-        if (reason) {
-            slot_done(s);
+        int r = take_entry(in, &in->walk.entries[in->next++], s);
+        if (r < 0)
+            return err_set(err, ERR_NO_MEMORY, "not enough memory to go on");
+        if (r == 0) {
             in->files_done++;
-            if (skip_add(&in->walk.skipped, in->walk.entries[in->next - 1].path, false, reason) < 0)
-                return err_set(err, ERR_NO_MEMORY, "not enough memory to go on");
             continue;
         }
         bytes += s->text.len;
@@ -321,8 +360,8 @@ static int hand_out(struct ingest *in, struct slot *s, struct ingest_file *ret, 
 {
     bool has_tags = s->has_job && s->job.symbols.count > 0;
     bool has_symbols = has_tags || s->has_cells;
-    int r = has_tags ? symbols_join(&s->job.symbols, s->text, s->lang) : 0;
-    if (r == 0)
+    int r = has_tags && !s->is_known ? symbols_join(&s->job.symbols, s->text, s->lang) : 0;
+    if (r == 0 && !s->is_known)
         r = chunk_text(&in->chunks, s->text, s->lang, has_symbols ? &s->job.symbols : NULL);
     in->files_done++;
     if (r < 0)
@@ -334,9 +373,12 @@ static int hand_out(struct ingest *in, struct slot *s, struct ingest_file *ret, 
                                 .language = span_str(s->lang->name),
                                 .size = s->size,
                                 .mtime_ns = s->mtime_ns,
+                                .stamp = s->stamp,
+                                .is_known = s->is_known,
                                 .is_test = is_test_path(s->entry->path),
-                                .chunks = in->chunks.items,
-                                .chunk_count = in->chunks.count};
+                                .chunks = s->is_known ? NULL : in->chunks.items,
+                                .chunk_count = s->is_known ? 0 : in->chunks.count};
+    memcpy(ret->hash, s->hash, sizeof ret->hash);
     return 1;
 }
 
@@ -370,7 +412,8 @@ void ingest_progress(const struct ingest *in, struct ingest_progress *ret)
                                     .files_done = in->files_done,
                                     .bytes_done = in->bytes_done,
                                     .skipped_count =
-                                        in->walk.skipped.count + in->walk.skipped.dropped_count};
+                                        in->walk.skipped.count + in->walk.skipped.dropped_count,
+                                    .failed_count = in->failed_count};
 }
 
 const struct ingest_skipped *ingest_skipped(const struct ingest *in, size_t *ret_count)
@@ -379,23 +422,39 @@ const struct ingest_skipped *ingest_skipped(const struct ingest *in, size_t *ret
     return in->walk.skipped.items;
 }
 
+int ingest_leave_out(struct ingest *in, struct span path, const char *reason)
+{
+    return skip_add(&in->walk.skipped, path, false, reason);
+}
+
+static void fingerprint_of(const struct walk *w, char ret[17])
+{
+    /* What an older program cut is cut again. */
+    uint64_t version[2] = {w->rules_hash, INGEST_VERSION};
+    uint64_t hash = hash_stable(version, sizeof version);
+    for (size_t i = 0; i < w->count; i++) {
+        const struct walk_entry *e = &w->entries[i];
+        uint64_t item[3] = {hash, hash_stable(e->path.ptr, e->path.len), e->stamp};
+        hash = hash_stable(item, sizeof item);
+    }
+    snprintf(ret, 17, "%016llx", (unsigned long long)hash);
+}
+
+void ingest_walked_fingerprint(const struct ingest *in, char ret[17])
+{
+    ret[0] = 0;
+    if (in->is_walked)
+        fingerprint_of(&in->walk, ret);
+}
+
 int ingest_fingerprint(const struct ingest_options *options, char ret[17], struct err *err)
 {
     struct walk w = {.root_fd = -1};
     int r = walk_open(&w, options, err);
     if (r == 0)
         r = walk_run(&w, options, err);
-    /* What an older program cut is cut again. */
-    uint64_t version[2] = {w.rules_hash, INGEST_VERSION},
-             hash = hash_stable(version, sizeof version);
-    for (size_t i = 0; r == 0 && i < w.count; i++) {
-        const struct walk_entry *e = &w.entries[i];
-        uint64_t item[4] = {hash, hash_stable(e->path.ptr, e->path.len), e->size,
-                            (uint64_t)e->mtime_ns};
-        hash = hash_stable(item, sizeof item);
-    }
     if (r == 0)
-        snprintf(ret, 17, "%016llx", (unsigned long long)hash);
+        fingerprint_of(&w, ret);
     walk_close(&w);
     return r;
 }

@@ -1,5 +1,6 @@
 #include "ingest/walk.h"
 
+#include "base/clock.h"
 #include "base/fault.h"
 #include "base/hash.h"
 #include "base/limits.h"
@@ -15,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define CLOCK_TICK_MS 10 /* what two changes with the same time may be apart, at most */
 #define REASON_TOO_MANY "past the largest number of files of one source (1,000,000)"
 
 struct name {
@@ -231,6 +233,22 @@ static bool names_have(const void *dir, const char *name)
 
 /* ---- the walk ---- */
 
+static int64_t in_ns(struct timespec t)
+{
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+uint64_t walk_stamp(const struct stat *st)
+{
+    int64_t ctime = in_ns(st->st_ctim);
+    if (ctime / 1000000 + CLOCK_TICK_MS >= clock_wall_ms())
+        return 0;
+    uint64_t parts[4] = {(uint64_t)st->st_size, (uint64_t)in_ns(st->st_mtim), (uint64_t)ctime,
+                         (uint64_t)st->st_ino};
+    uint64_t stamp = hash_stable(parts, sizeof parts);
+    return stamp ? stamp : 1;
+}
+
 static int add_file(struct walker *k, struct span path, const struct stat *st)
 {
     struct walk *w = k->w;
@@ -248,9 +266,8 @@ static int add_file(struct walker *k, struct span path, const struct stat *st)
     const char *copy = pool_copy(&w->paths, path);
     if (!copy)
         return -ERR_NO_MEMORY;
-    int64_t mtime = (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
-    w->entries[w->count++] =
-        (struct walk_entry){span_of(copy, path.len), (uint64_t)st->st_size, mtime};
+    w->entries[w->count++] = (struct walk_entry){span_of(copy, path.len), (uint64_t)st->st_size,
+                                                 in_ns(st->st_mtim), walk_stamp(st)};
     return 0;
 }
 

@@ -13,7 +13,15 @@ struct walk_entry {
     struct span path; /* in `paths` */
     uint64_t size;
     int64_t mtime_ns;
+    uint64_t stamp; /* see walk_stamp */
 };
+
+/*
+ * Changes when the file does: of its size, times and inode. 0 when it was changed so lately that the next change could
+ * have the same times (clocks of file systems tick in milliseconds): not to be trusted.
+ */
+struct stat;
+uint64_t walk_stamp(const struct stat *st);
 
 struct walk {
     struct walk_entry *entries; /* owned */

@@ -2,9 +2,14 @@
 
 #include "base/bug.h"
 #include "base/clock.h"
-#include "base/lock.h"
 #include "base/log.h"
 #include "base/mem.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 /*
  * Wheel of timers: slot = tick modulo slots, each a list in no order. A timer further away than one turn of
@@ -15,7 +20,8 @@
 struct loop {
     uv_loop_t uv;
     char name[16];
-    uv_async_t wake;
+    uv_poll_t wake; /* of wake_fd */
+    int wake_fd;
     uv_prepare_t turn_end;
     uv_check_t turn_begin;
     uv_timer_t tick;
@@ -26,8 +32,8 @@ struct loop {
     size_t timers_set;
     struct list deferred;
     uint64_t turn_began_ms;
-    struct lock mailbox_lock;
-    struct loop_msg *first, *last; /* mailbox, oldest first */
+    _Atomic(struct loop_msg *) mail; /* newest first */
+    _Atomic unsigned posting;        /* threads inside loop_post */
 };
 
 static _Thread_local struct loop *current_loop;
@@ -58,10 +64,13 @@ static void run_deferred(struct loop *l)
 
 static void deliver_mail(struct loop *l)
 {
-    lock_enter(&l->mailbox_lock);
-    struct loop_msg *m = l->first;
-    l->first = l->last = NULL;
-    lock_leave(&l->mailbox_lock);
+    struct loop_msg *newest = atomic_exchange(&l->mail, NULL), *m = NULL;
+    while (newest) {
+        struct loop_msg *before = newest->next;
+        newest->next = m;
+        m = newest;
+        newest = before;
+    }
     while (m) {
         struct loop_msg *next = m->next; /* the message is gone once delivered */
         m->next = NULL;
@@ -70,9 +79,15 @@ static void deliver_mail(struct loop *l)
     }
 }
 
-static void on_wake(uv_async_t *a)
+static void on_wake(uv_poll_t *p, int status, int events)
 {
-    deliver_mail(a->data);
+    (void)status;
+    (void)events;
+    struct loop *l = p->data;
+    uint64_t count;
+    if (read(l->wake_fd, &count, sizeof count) < 0)
+        BUG_ON(errno != EAGAIN && errno != EINTR);
+    deliver_mail(l);
 }
 
 static void on_turn_begin(uv_check_t *c)
@@ -159,26 +174,32 @@ void loop_defer(struct loop *l, struct loop_defer *d)
     list_append(&l->deferred, &d->link);
 }
 
+/*
+ * Without a lock: whoever is woken by the write would run into it. The write may come after the message was delivered, which
+ * is why loop_free waits for those who are still in here.
+ */
 void loop_post(struct loop *l, struct loop_msg *msg)
 {
-    msg->next = NULL;
-    lock_enter(&l->mailbox_lock);
-    bool was_empty = !l->first;
-    if (l->last)
-        l->last->next = msg;
-    else
-        l->first = msg;
-    l->last = msg;
-    if (was_empty)
-        uv_async_send(&l->wake);
-    lock_leave(&l->mailbox_lock);
+    static const uint64_t one = 1;
+    atomic_fetch_add(&l->posting, 1);
+    struct loop_msg *before = atomic_load(&l->mail);
+    do
+        msg->next = before;
+    while (!atomic_compare_exchange_weak(&l->mail, &before, msg));
+    if (!before)
+        while (write(l->wake_fd, &one, sizeof one) < 0)
+            BUG_ON(errno != EINTR); /* it cannot be full: one count a message at most */
+    atomic_fetch_sub(&l->posting, 1);
 }
 
 int loop_new(const char *name, struct loop **ret, struct err *err)
 {
     struct loop *l = mem_alloc(sizeof *l);
-    int r = uv_loop_init(&l->uv);
+    l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    int r = l->wake_fd < 0 ? -errno : uv_loop_init(&l->uv);
     if (r < 0) {
+        if (l->wake_fd >= 0)
+            close(l->wake_fd);
         mem_free(l);
         return err_set(err, ERR_UNAVAILABLE, "cannot make an event loop: %s", uv_strerror(r));
     }
@@ -187,9 +208,8 @@ int loop_new(const char *name, struct loop **ret, struct err *err)
     for (size_t i = 0; i < WHEEL_SLOTS; i++)
         list_init(&l->wheel[i]);
     list_init(&l->deferred);
-    lock_init(&l->mailbox_lock);
-    r = uv_async_init(&l->uv, &l->wake, on_wake);
-    BUG_ON(r < 0);
+    BUG_ON(uv_poll_init(&l->uv, &l->wake, l->wake_fd) < 0);
+    BUG_ON(uv_poll_start(&l->wake, UV_READABLE, on_wake) < 0);
     uv_prepare_init(&l->uv, &l->turn_end);
     uv_check_init(&l->uv, &l->turn_begin);
     uv_timer_init(&l->uv, &l->tick);
@@ -260,6 +280,8 @@ void loop_free(struct loop *l)
     struct loop *before = current_loop;
     current_loop = l;
     deliver_mail(l);
+    while (atomic_load(&l->posting))
+        sched_yield(); /* its message has come, its call is about to return */
     uv_close((uv_handle_t *)&l->wake, NULL);
     uv_close((uv_handle_t *)&l->turn_end, NULL);
     uv_close((uv_handle_t *)&l->turn_begin, NULL);
@@ -268,6 +290,6 @@ void loop_free(struct loop *l)
     run_deferred(l);
     current_loop = before;
     BUG_ON(uv_loop_close(&l->uv) != 0);
-    lock_done(&l->mailbox_lock);
+    close(l->wake_fd);
     mem_free(l);
 }

@@ -167,7 +167,12 @@ ssize_t conn_send(struct conn *c, struct iovec *iov, int count)
     ssize_t n;
     do {
         errno = EPIPE;
-        n = fault_hit(FAULT_WRITE) ? -1 : sendmsg(c->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (fault_hit(FAULT_WRITE))
+            n = -1;
+        else if (count == 1) /* a token's frame, usually: the kernel reads one structure less */
+            n = send(c->fd, iov->iov_base, iov->iov_len, MSG_NOSIGNAL | MSG_DONTWAIT);
+        else
+            n = sendmsg(c->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
     } while (n < 0 && errno == EINTR);
     net_count(NET_WRITES, 1);
     if (n < 0)

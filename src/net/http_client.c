@@ -1,17 +1,56 @@
-/* The loop's side: curl's sockets and timer as libuv's, time-outs, and handing over what came. */
+/*
+ * The loop's side: curl's sockets and timer as libuv's, time-outs, and handing over what came.
+ *
+ * The sockets are in an epoll set of the client. It is watched by the loop, so that what comes is read at once, until sockets
+ * become ready more than PACE_ENTER times in LIMIT_HTTP_PACE_US. Then the set is looked at by a timer of that period instead:
+ * several answers' pieces are read, logged and sent on in one turn, which costs less than turn by turn. Below PACE_LEAVE the
+ * loop watches again.
+ */
 #include "net/http_client.h"
 
 #include "base/bug.h"
+#include "base/clock.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metric.h"
 #include "net/http_client_priv.h"
 
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#define EVENTS_A_TURN 256 /* more are seen in the next turn: the set stays readable */
+#define PACE_ENTER 1.5
+#define PACE_LEAVE 1.2
+#define PACE_LOOK \
+    24 /* times ready, or ticks, from one look at the rate to the next: changing over costs some ticks */
+
+enum { M_REQUESTS, M_OPEN, M_FAILED, M_CANCELLED, M_RECEIVED, M_SENT };
+static struct metric metrics[] = {
+    [M_REQUESTS] =
+        METRIC_COUNTER("headwater_net_upstream_requests_total", "Requests sent to upstreams"),
+    [M_OPEN] = METRIC_GAUGE("headwater_net_upstream_requests", "Requests to upstreams under way"),
+    [M_FAILED] = METRIC_COUNTER("headwater_net_upstream_failed_total",
+                                "Requests to upstreams without a whole answer"),
+    [M_CANCELLED] = METRIC_COUNTER("headwater_net_upstream_cancelled_total",
+                                   "Requests to upstreams that we ended"),
+    [M_RECEIVED] =
+        METRIC_COUNTER("headwater_net_upstream_received_bytes_total", "Bytes of their answers"),
+    [M_SENT] = METRIC_COUNTER("headwater_net_upstream_sent_bytes_total", "Bytes of our requests"),
+};
+
 struct http_socket {
-    uv_poll_t poll;
     struct list link; /* client->sockets */
     struct http_client *client;
     curl_socket_t fd; /* curl's */
+    uint32_t events;  /* it is watched for; 0 = not in the set */
+    bool is_closed, is_patient;
+    struct loop_defer free_later;
 };
 
 /* ---- the end of things ---- */
@@ -20,28 +59,42 @@ static void client_unref(struct http_client *c)
 {
     if (--c->handles_open)
         return;
+    close(c->epoll_fd);
+    close(c->pace_fd);
     mem_free(c->ca_file);
     mem_free(c);
     curl_global_cleanup();
 }
 
-static void on_timer_closed(uv_handle_t *h)
+static void on_handle_closed(uv_handle_t *h)
 {
     client_unref(h->data);
 }
 
-static void on_poll_closed(uv_handle_t *h)
+static void socket_watch(struct http_socket *s, uint32_t events)
 {
-    struct http_socket *s = h->data;
-    client_unref(s->client);
-    mem_free(s);
+    struct epoll_event e = {.events = events, .data.ptr = s};
+    if (events == s->events)
+        return;
+    int op = !events ? EPOLL_CTL_DEL : s->events ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+    s->events = events;
+    if (epoll_ctl(s->client->epoll_fd, op, s->fd, &e) < 0 && events)
+        LOG_ERROR("http_client", "cannot watch a socket", LOG_S("why", err_text(errno)));
 }
 
+static void free_socket(struct loop_defer *d)
+{
+    mem_free(container_of(d, struct http_socket, free_later));
+}
+
+/* Events of this turn may still name it. */
 static void socket_close(struct http_socket *s)
 {
     list_remove(&s->link);
-    uv_poll_stop(&s->poll);
-    uv_close((uv_handle_t *)&s->poll, on_poll_closed);
+    socket_watch(s, 0);
+    s->is_closed = true;
+    s->free_later.run = free_socket;
+    loop_defer(s->client->loop, &s->free_later);
 }
 
 static void free_call(struct loop_defer *d)
@@ -79,6 +132,7 @@ static void call_release(struct http_call *call)
     list_remove(&call->link);
     list_remove(&call->dirty);
     call->client->calls_count--;
+    metric_add(&metrics[M_OPEN], -1);
     struct buf pending = call->pending;
     call->pending = BUF_INIT(0);
     http_call_free_parts(call);
@@ -194,7 +248,8 @@ static void call_finish(struct http_call *call, CURLcode code)
 
 static struct http_answer answer_of(const struct http_call *call)
 {
-    return (struct http_answer){call->status, span_str(call->content_type), call->retry_after_ms,
+    return (struct http_answer){call->status, span_str(call->content_type),
+                                span_str(call->location), call->retry_after_ms,
                                 call->result < 0 && !call->is_sent};
 }
 
@@ -216,9 +271,10 @@ static void hand_over_body(struct http_call *call)
         bool is_taken = call->callbacks->body(call->ctx, buf_span(&call->pending));
         if (call->is_gone)
             return;
-        if (is_taken)
+        if (is_taken) {
+            metric_add(&metrics[M_RECEIVED], (int64_t)call->pending.len);
             buf_clear(&call->pending);
-        else
+        } else
             call->is_paused = !call->was_resumed;
         if (!is_taken || !call->is_curl_paused)
             continue;
@@ -242,6 +298,8 @@ static void hand_over(struct http_call *call)
     timer_clear(&call->timer);
     if (call->pending.len)
         return; /* paused: its end comes after the piece */
+    if (call->result < 0)
+        metric_add(&metrics[M_FAILED], 1);
     struct http_answer answer = answer_of(call);
     call->callbacks->end(call->ctx, &answer, call->result, call->why);
     if (!call->is_gone)
@@ -292,13 +350,91 @@ static void drive(struct http_client *c, curl_socket_t fd, int events)
 
 /* ---- sockets and the timer ---- */
 
-static void on_poll(uv_poll_t *p, int status, int events)
+/*
+ * An upstream that streams small pieces would be sent an acknowledgement with each read, a tenth of what relaying a token
+ * costs. It is told of every second piece, or after 40 ms, as TCP means it to be. Only a hint: failure changes nothing.
+ */
+static void be_patient(struct http_socket *s)
 {
-    struct http_socket *s = p->data;
-    int what = status < 0 ? CURL_CSELECT_ERR : 0;
-    what |= events & UV_READABLE ? CURL_CSELECT_IN : 0;
-    what |= events & UV_WRITABLE ? CURL_CSELECT_OUT : 0;
-    drive(s->client, s->fd, what);
+    int off = 0;
+    if (!s->is_patient)
+        (void)setsockopt(s->fd, IPPROTO_TCP, TCP_QUICKACK, &off, sizeof off);
+    s->is_patient = true;
+}
+
+/* What is ready now; returns how many. The client may be closing afterwards. */
+static int take_ready(struct http_client *c)
+{
+    struct epoll_event e[EVENTS_A_TURN];
+    int n = epoll_wait(c->epoll_fd, e, EVENTS_A_TURN, 0);
+    for (int i = 0; i < n && !c->is_closing; i++) {
+        struct http_socket *s = e[i].data.ptr;
+        uint32_t got = e[i].events;
+        if (s->is_closed)
+            continue;
+        if (got == EPOLLHUP)
+            got |= s->events; /* reading or writing tells why */
+        int what = got & EPOLLIN ? CURL_CSELECT_IN : 0;
+        what |= got & EPOLLOUT ? CURL_CSELECT_OUT : 0;
+        if (got & EPOLLERR) {
+            what = CURL_CSELECT_ERR;
+            socket_watch(s, 0); /* it would be ready for ever, were curl to keep it */
+        }
+        if (what == CURL_CSELECT_IN)
+            be_patient(s);
+        drive(c, s->fd, what);
+    }
+    return n;
+}
+
+static void set_pace(struct http_client *c, long us)
+{
+    struct timespec t = {.tv_nsec = us * 1000};
+    struct itimerspec every = {t, t};
+    BUG_ON(timerfd_settime(c->pace_fd, 0, &every, NULL) < 0);
+    c->is_pacing = us > 0;
+}
+
+static void look_again(struct http_client *c, uint64_t now)
+{
+    c->seen_count = c->seen_ticks = 0;
+    c->seen_from_ns = now;
+}
+
+static void on_ready(uv_poll_t *p, int status, int events)
+{
+    (void)status;
+    (void)events;
+    struct http_client *c = p->data;
+    uint64_t now = clock_ns();
+    c->seen_count += (unsigned)take_ready(c);
+    if (c->is_closing || c->seen_count < PACE_LOOK)
+        return;
+    double periods = (double)(now - c->seen_from_ns) / (LIMIT_HTTP_PACE_US * 1000.0);
+    if (c->seen_count > PACE_ENTER * periods) {
+        uv_poll_stop(&c->ready);
+        set_pace(c, LIMIT_HTTP_PACE_US);
+    }
+    look_again(c, now);
+}
+
+static void on_pace(uv_poll_t *p, int status, int events)
+{
+    (void)status;
+    (void)events;
+    struct http_client *c = p->data;
+    uint64_t ticks;
+    if (read(c->pace_fd, &ticks, sizeof ticks) < 0 || !c->is_pacing)
+        return;
+    c->seen_ticks += (unsigned)ticks;
+    c->seen_count += (unsigned)take_ready(c);
+    if (c->is_closing || c->seen_ticks < PACE_LOOK)
+        return;
+    if (c->seen_count < PACE_LEAVE * c->seen_ticks) {
+        set_pace(c, 0);
+        uv_poll_start(&c->ready, UV_READABLE, on_ready);
+    }
+    look_again(c, clock_ns());
 }
 
 static void on_timer(uv_timer_t *t)
@@ -322,17 +458,9 @@ static int set_timer(CURLM *multi, long timeout_ms, void *ctx)
 static struct http_socket *socket_new(struct http_client *c, curl_socket_t fd)
 {
     struct http_socket *s = mem_alloc(sizeof *s);
-    int r = uv_poll_init(loop_uv(c->loop), &s->poll, fd);
-    if (r < 0) {
-        LOG_ERROR("http_client", "cannot watch a socket", LOG_S("why", uv_strerror(r)));
-        mem_free(s);
-        return NULL; /* its request ends with its time-out */
-    }
     s->client = c;
     s->fd = fd;
-    s->poll.data = s;
     list_append(&c->sockets, &s->link);
-    c->handles_open++;
     curl_multi_assign(c->multi, fd, s);
     return s;
 }
@@ -351,13 +479,7 @@ static int watch_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void 
     }
     if (!s)
         s = socket_new(c, fd);
-    if (!s)
-        return 0;
-    int events = (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
-    if (events)
-        uv_poll_start(&s->poll, events, on_poll);
-    else
-        uv_poll_stop(&s->poll);
+    socket_watch(s, (what & CURL_POLL_IN ? EPOLLIN : 0u) | (what & CURL_POLL_OUT ? EPOLLOUT : 0u));
     return 0;
 }
 
@@ -394,6 +516,7 @@ int http_client_new(struct loop *loop, const struct http_client_options *options
         err_hint(err, "use a libcurl built with the threaded resolver or c-ares");
         return -ERR_UNSUPPORTED;
     }
+    metric_register(metrics, ARRAY_LEN(metrics));
     struct http_client *c = mem_alloc(sizeof *c);
     c->loop = loop;
     if (options)
@@ -407,16 +530,22 @@ int http_client_new(struct loop *loop, const struct http_client_options *options
     list_init(&c->sockets);
     list_init(&c->pump_later.link);
     c->pump_later.run = run_pump_later;
-    c->multi = multi_new(c);
+    c->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    c->pace_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    c->multi = c->epoll_fd >= 0 && c->pace_fd >= 0 ? multi_new(c) : NULL;
     if (!c->multi) {
-        mem_free(c->ca_file);
-        mem_free(c);
-        curl_global_cleanup();
-        return err_set(err, ERR_NO_MEMORY, "cannot set up the HTTP client: no memory");
+        c->handles_open = 1;
+        client_unref(c);
+        return err_set(err, ERR_NO_MEMORY,
+                       "cannot set up the HTTP client: no memory or no descriptors left");
     }
     uv_timer_init(loop_uv(loop), &c->timer);
-    c->timer.data = c;
-    c->handles_open = 1;
+    BUG_ON(uv_poll_init(loop_uv(loop), &c->ready, c->epoll_fd) < 0);
+    BUG_ON(uv_poll_init(loop_uv(loop), &c->pace, c->pace_fd) < 0);
+    BUG_ON(uv_poll_start(&c->ready, UV_READABLE, on_ready) < 0);
+    BUG_ON(uv_poll_start(&c->pace, UV_READABLE, on_pace) < 0);
+    c->timer.data = c->ready.data = c->pace.data = c;
+    c->handles_open = 3;
     *ret = c;
     return 0;
 }
@@ -431,7 +560,9 @@ void http_client_free(struct http_client *c)
     curl_multi_cleanup(c->multi);
     list_each(n, &c->sockets) socket_close(container_of(n, struct http_socket, link));
     list_remove(&c->pump_later.link);
-    uv_close((uv_handle_t *)&c->timer, on_timer_closed);
+    uv_close((uv_handle_t *)&c->timer, on_handle_closed);
+    uv_close((uv_handle_t *)&c->ready, on_handle_closed);
+    uv_close((uv_handle_t *)&c->pace, on_handle_closed);
 }
 
 /* ---- calls ---- */
@@ -472,12 +603,16 @@ int http_call_start(struct http_client *c, const struct http_call_options *optio
     }
     list_append(&c->calls, &call->link);
     c->calls_count++;
+    metric_add(&metrics[M_REQUESTS], 1);
+    metric_add(&metrics[M_OPEN], 1);
+    metric_add(&metrics[M_SENT], (int64_t)call->body_len);
     *ret = call;
     return 0;
 }
 
 void http_call_cancel(struct http_call *call)
 {
+    metric_add(&metrics[M_CANCELLED], 1);
     call_release(call);
 }
 

@@ -56,6 +56,7 @@ struct http_call_options {
 struct http_answer {
     int status;               /* 0 when no answer came */
     struct span content_type; /* valid during the callback */
+    struct span location;     /* of a 3xx that was not followed, as it came; valid likewise */
     int64_t retry_after_ms;   /* from Retry-After (seconds or date), or -1 */
     bool is_connect_failure;  /* nothing was sent to the other side: safe to try again */
 };

@@ -15,6 +15,13 @@ struct http_client {
     struct loop *loop; /* borrowed */
     CURLM *multi;      /* owned */
     uv_timer_t timer;  /* curl's */
+    int epoll_fd;      /* owned: the sockets */
+    int pace_fd;       /* owned: a timer that ticks every LIMIT_HTTP_PACE_US while is_pacing */
+    uv_poll_t ready, pace;
+    bool is_pacing;
+    unsigned seen_count,
+        seen_ticks; /* since the last look at the rate: times a socket was ready, ticks */
+    uint64_t seen_from_ns;
     struct list calls, dirty, sockets;
     struct loop_defer pump_later;
     struct http_client_options options;

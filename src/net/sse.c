@@ -96,9 +96,9 @@ static int take_field(struct sse_reader *r, struct span name, struct span value)
     return 0;
 }
 
-static int take_line(struct sse_reader *r, sse_handler *each, void *ctx)
+static int take_line(struct sse_reader *r, struct span line, sse_handler *each, void *ctx)
 {
-    struct span line = buf_span(&r->line), value = SPAN_NULL;
+    struct span value = SPAN_NULL;
     if (!r->started && span_starts(line, SPAN_LIT(BYTE_ORDER_MARK)))
         line = span_skip(line, 3);
     r->started = true;
@@ -119,10 +119,10 @@ static int take_line(struct sse_reader *r, sse_handler *each, void *ctx)
 
 static size_t line_length(struct span s)
 {
-    size_t n = 0;
-    while (n < s.len && s.ptr[n] != '\n' && s.ptr[n] != '\r')
-        n++;
-    return n;
+    const char *lf = memchr(s.ptr, '\n', s.len);
+    size_t n = lf ? (size_t)(lf - s.ptr) : s.len;
+    const char *cr = memchr(s.ptr, '\r', n);
+    return cr ? (size_t)(cr - s.ptr) : n;
 }
 
 int sse_feed(struct sse_reader *r, struct span bytes, sse_handler *each, void *ctx)
@@ -134,12 +134,18 @@ int sse_feed(struct sse_reader *r, struct span bytes, sse_handler *each, void *c
         if (!bytes.len)
             break;
         size_t n = line_length(bytes);
-        r->failed = append(&r->line, span_first(bytes, n), 0);
+        struct span line = span_first(bytes, n);
+        /* A line that is here whole is read where it is, within the same bound. */
+        bool is_whole = n < bytes.len && !r->line.len && n <= r->line.max;
+        if (!is_whole) {
+            r->failed = append(&r->line, line, 0);
+            line = buf_span(&r->line);
+        }
         if (r->failed < 0 || n == bytes.len)
             break;
         r->skip_lf = bytes.ptr[n] == '\r';
         bytes = span_skip(bytes, n + 1);
-        r->failed = take_line(r, each, ctx);
+        r->failed = take_line(r, line, each, ctx);
         buf_clear(&r->line);
     }
     return r->failed;

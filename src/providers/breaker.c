@@ -67,7 +67,7 @@ static struct health *health_get(struct breaker *b, const void *endpoint)
     return h;
 }
 
-static enum breaker_verdict verdict(struct health *h, bool is_insider, uint64_t now_ms,
+static enum breaker_verdict verdict(struct health *h, enum breaker_asker asker, uint64_t now_ms,
                                     uint64_t *ret_wait_ms)
 {
     if (!h)
@@ -76,11 +76,14 @@ static enum breaker_verdict verdict(struct health *h, bool is_insider, uint64_t 
         *ret_wait_ms = h->cool_until_ms - now_ms;
         return BREAKER_COOLING;
     }
-    if (h->state == BREAKER_CLOSED || is_insider)
+    if (h->state == BREAKER_CLOSED || asker == BREAKER_INSIDER)
+        return BREAKER_GO;
+    bool is_due = h->state == BREAKER_OPEN && h->open_until_ms <= now_ms;
+    if (!is_due && asker == BREAKER_WITHOUT_CHOICE)
         return BREAKER_GO;
     if (h->state == BREAKER_HALF_OPEN)
         return BREAKER_OUT;
-    if (h->open_until_ms > now_ms) {
+    if (!is_due) {
         *ret_wait_ms = h->open_until_ms - now_ms;
         return BREAKER_OUT;
     }
@@ -88,12 +91,12 @@ static enum breaker_verdict verdict(struct health *h, bool is_insider, uint64_t 
     return BREAKER_PROBE;
 }
 
-enum breaker_verdict breaker_ask(struct breaker *b, const void *endpoint, bool is_insider,
+enum breaker_verdict breaker_ask(struct breaker *b, const void *endpoint, enum breaker_asker asker,
                                  uint64_t now_ms, uint64_t *ret_wait_ms)
 {
     *ret_wait_ms = 0;
     lock_enter(&b->lock);
-    enum breaker_verdict v = verdict(health_find(b, endpoint), is_insider, now_ms, ret_wait_ms);
+    enum breaker_verdict v = verdict(health_find(b, endpoint), asker, now_ms, ret_wait_ms);
     lock_leave(&b->lock);
     return v;
 }

@@ -10,7 +10,9 @@
  *     └──────────────────────────────── any success ──────────────────────────────────────┘
  *
  * A run that tried the endpoint before it opened is an insider: it may go on within its own retry
- * budget, and its success closes the breaker early. Cooling (Retry-After) holds for everybody.
+ * budget, and its success closes the breaker early. Leaving an endpoint out serves those who have
+ * another one: a run that has none asks as one without choice and is let in. Cooling (Retry-After)
+ * holds for everybody.
  * Times are the caller's clock, in milliseconds. Thread: any.
  */
 #include "base/attr.h"
@@ -25,6 +27,8 @@ enum breaker_verdict {
     BREAKER_OUT,     /* left out: *ret_wait_ms until the next probe, 0 when one is under way */
 };
 
+enum breaker_asker { BREAKER_NEWCOMER, BREAKER_INSIDER, BREAKER_WITHOUT_CHOICE };
+
 struct breaker;
 /* failures and cooldown_ms as in run.h. 0 or -ERR_NO_MEMORY. */
 int breaker_new(unsigned failures, uint64_t cooldown_ms, struct breaker **ret) MUST_CHECK;
@@ -34,7 +38,7 @@ void breaker_free(struct breaker *b);
  * May `endpoint` (an address, only compared) be used? Takes the probe when the answer is
  * BREAKER_PROBE.
  */
-enum breaker_verdict breaker_ask(struct breaker *b, const void *endpoint, bool is_insider,
+enum breaker_verdict breaker_ask(struct breaker *b, const void *endpoint, enum breaker_asker asker,
                                  uint64_t now_ms, uint64_t *ret_wait_ms);
 void breaker_success(struct breaker *b, const void *endpoint);
 /* True when this failure opened the breaker. */

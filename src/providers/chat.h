@@ -42,7 +42,9 @@ struct chat_sink {
 
 struct chat_usage {
     uint64_t prompt_tokens, completion_tokens;
-    double cost; /* US dollars */
+    uint64_t cached_tokens, cache_write_tokens; /* of the prompt's: read from, written to a cache */
+    uint64_t reasoning_tokens;                  /* of the completion's */
+    double cost;                                /* US dollars */
     bool is_estimate;
     const char *finish; /* "stop", "length" */
 };

@@ -160,11 +160,6 @@ static bool has_output(const struct model_rule *r)
     return r->output_tokens > 0;
 }
 
-static bool has_price(const struct model_rule *r)
-{
-    return r->has_price;
-}
-
 struct model_limits model_limits_find(const struct model_rules *own, struct span model)
 {
     struct span bare = model_bare_name(model);
@@ -187,24 +182,4 @@ struct model_limits model_limits_find(const struct model_rules *own, struct span
     if (l.output_tokens > l.context_tokens)
         l.output_tokens = l.context_tokens;
     return l;
-}
-
-bool model_price_find(const struct model_rules *own, struct span model, struct model_price *ret)
-{
-    const struct model_rule *r = own_rule(own, model_bare_name(model), has_price);
-    if (!r)
-        return false;
-    *ret = r->price;
-    return true;
-}
-
-double model_cost(const struct model_price *price, uint64_t prompt_tokens,
-                  uint64_t completion_tokens, uint64_t cached_tokens)
-{
-    if (cached_tokens > prompt_tokens)
-        cached_tokens = prompt_tokens;
-    double cached = price->cached > 0 ? price->cached : price->prompt;
-    return ((double)(prompt_tokens - cached_tokens) * price->prompt +
-            (double)cached_tokens * cached + (double)completion_tokens * price->completion) /
-           1e6;
 }

@@ -1,7 +1,8 @@
 #pragma once
 /*
- * What a model can take and what it costs. Limits of well-known families are built in, by the prefix of the model's name, as
- * their makers document them; the owner's own rules (configuration) come first. Prices are never built in: they change.
+ * What a model can take. Limits of well-known families are built in, by the prefix of the model's name, as their makers
+ * document them; the owner's own rules (configuration) come first. What it costs is said by the registry: prices are never
+ * built in, they change.
  * Pure. Thread: any.
  */
 #include "base/span.h"
@@ -10,19 +11,11 @@
 #define MODEL_CONTEXT_UNKNOWN 8192u
 #define MODEL_OUTPUT_UNKNOWN 2048u
 
-/* US dollars per million tokens. */
-struct model_price {
-    double prompt, completion;
-    double cached; /* of prompt tokens read from the provider's cache; 0 = as prompt */
-};
-
 /* One rule of the configuration. */
 struct model_rule {
     const char *prefix;      /* of the bare name, any case; "" = every model */
     uint32_t context_tokens; /* prompt and answer together; 0 = not said */
     uint32_t output_tokens;  /* longest answer; 0 = not said */
-    bool has_price;
-    struct model_price price; /* when has_price */
 };
 struct model_rules {
     const struct model_rule *items; /* borrowed */
@@ -38,8 +31,3 @@ struct model_limits {
 struct span model_bare_name(struct span model);
 /* The longest prefix wins, an own rule before a built-in one; figures a rule does not say come from the next. own may be NULL. */
 struct model_limits model_limits_find(const struct model_rules *own, struct span model);
-/* False when no own rule has a price for it. */
-bool model_price_find(const struct model_rules *own, struct span model, struct model_price *ret);
-/* cached_tokens are part of prompt_tokens. */
-double model_cost(const struct model_price *price, uint64_t prompt_tokens,
-                  uint64_t completion_tokens, uint64_t cached_tokens);

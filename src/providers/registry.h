@@ -23,8 +23,13 @@ struct provider_endpoint {
     const char *label; /* for logs: "openai", "azure#2"; no secret */
 };
 
+/*
+ * US dollars. Of the prompt's tokens those that the provider read from its cache, or wrote to it,
+ * have prices of their own where the table says so; else they cost what the others cost.
+ */
 struct provider_price {
-    double input_per_million, output_per_million; /* US dollars */
+    double input_per_million, output_per_million;
+    double cached_per_million, cache_write_per_million;
     bool is_known;
 };
 

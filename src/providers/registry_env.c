@@ -1,5 +1,6 @@
 /* Endpoints from the environment. */
 #include "base/limits.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "providers/registry_priv.h"
 
@@ -7,6 +8,11 @@
 #include <string.h>
 
 #define AZURE_VERSION "2025-04-01-preview"
+#define ROLE_TEXT                                                                                \
+    "AWS Bedrock client not initialized. AWS_ROLE_ARN is set, but this server does not assume "  \
+    "roles: unset it and set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN to " \
+    "the role's own credentials (aws sts assume-role prints them), or set "                      \
+    "AWS_BEARER_TOKEN_BEDROCK."
 
 /* The new endpoint, empty but for its label; NULL without memory or place. */
 static struct wire_target *add_endpoint(struct registry *r, struct reg_provider *p)
@@ -128,27 +134,45 @@ static const char *kept_env(struct registry *r, const char *name)
     return v ? registry_keep(r, span_str(v)) : NULL;
 }
 
+/* Endpoints of bedrock: one per region or address, whichever are more. */
+static void add_bedrock(struct registry *r, struct reg_provider *p)
+{
+    const char *bases = registry_env(r, "AWS_ENDPOINT_URL_BEDROCK_RUNTIME");
+    const char *regions = registry_env(r, "AWS_REGION");
+    if (!regions)
+        regions = registry_env(r, "AWS_DEFAULT_REGION");
+    if (!list_count(regions))
+        regions = "us-east-1";
+    size_t base_count = list_count(bases), region_count = list_count(regions);
+    for (size_t i = 0; i < (base_count > region_count ? base_count : region_count); i++) {
+        struct wire_target *t = add_endpoint(r, p);
+        if (!t)
+            return;
+        t->base_url = kept_piece(r, bases, i);
+        t->region = kept_piece(r, regions, i);
+        t->api_key = kept_env(r, "AWS_BEARER_TOKEN_BEDROCK");
+        t->access_key_id = kept_env(r, "AWS_ACCESS_KEY_ID");
+        t->secret_access_key = kept_env(r, "AWS_SECRET_ACCESS_KEY");
+        t->session_token = kept_env(r, "AWS_SESSION_TOKEN");
+        p->is_configured = true;
+    }
+}
+
 static void read_bedrock(struct registry *r, struct reg_provider *p)
 {
     bool has_keys =
         registry_env(r, "AWS_ACCESS_KEY_ID") && registry_env(r, "AWS_SECRET_ACCESS_KEY");
-    const char *bearer = registry_env(r, "AWS_BEARER_TOKEN_BEDROCK");
-    struct wire_target *t = has_keys || bearer ? add_endpoint(r, p) : NULL;
-    if (!t) {
+    bool has_bearer = registry_env(r, "AWS_BEARER_TOKEN_BEDROCK") != NULL;
+    /* Keys that are only good for assuming a role would be refused one request at a time. */
+    if (registry_env(r, "AWS_ROLE_ARN") && !has_bearer) {
+        p->missing = ROLE_TEXT;
+        if (has_keys)
+            LOG_WARN("providers", "bedrock cannot be used", LOG_S("why", ROLE_TEXT));
+    } else if (has_keys || has_bearer) {
+        add_bedrock(r, p);
+    } else {
         p->missing = p->kind->missing;
-        return;
     }
-    p->is_configured = true;
-    t->base_url = kept_env(r, "AWS_ENDPOINT_URL_BEDROCK_RUNTIME");
-    t->region = kept_env(r, "AWS_REGION");
-    if (!t->region)
-        t->region = kept_env(r, "AWS_DEFAULT_REGION");
-    if (!t->region)
-        t->region = "us-east-1";
-    t->api_key = kept_env(r, "AWS_BEARER_TOKEN_BEDROCK");
-    t->access_key_id = kept_env(r, "AWS_ACCESS_KEY_ID");
-    t->secret_access_key = kept_env(r, "AWS_SECRET_ACCESS_KEY");
-    t->session_token = kept_env(r, "AWS_SESSION_TOKEN");
 }
 
 /* ---- azure ---- */

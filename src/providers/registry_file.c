@@ -300,11 +300,15 @@ int registry_read_generator(struct registry *r, const char *name, struct span te
 
 /* ---- model_pricing.json ---- */
 
-static int read_dollars(const json_t *v, const char *key, double *ret, const struct place *at)
+/* Without `is_optional` it has to be there; *ret stays what it is when it is not. */
+static int read_dollars(const json_t *v, const char *key, bool is_optional, double *ret,
+                        const struct place *at)
 {
     const json_t *n = json_object_get(v, key);
     char where[320];
     snprintf(where, sizeof where, "%s.%s", at->where, key);
+    if (!n && is_optional)
+        return 0;
     if (!n)
         return err_set(at->err, ERR_INVALID, "%s: %s is missing", at->file, where);
     if (!json_is_number(n))
@@ -321,9 +325,15 @@ static int read_price(struct registry *r, const char *key, const json_t *v, cons
     struct provider_price price = {.is_known = true};
     if (!json_is_object(v))
         return wrong(at->err, at->file, at->where, "an object", v);
-    int rc = read_dollars(v, "input_per_1m_tokens", &price.input_per_million, at);
+    int rc = read_dollars(v, "input_per_1m_tokens", false, &price.input_per_million, at);
+    price.cached_per_million = price.cache_write_per_million = price.input_per_million;
     if (rc == 0)
-        rc = read_dollars(v, "output_per_1m_tokens", &price.output_per_million, at);
+        rc = read_dollars(v, "output_per_1m_tokens", false, &price.output_per_million, at);
+    if (rc == 0)
+        rc = read_dollars(v, "input_cached_per_1m_tokens", true, &price.cached_per_million, at);
+    if (rc == 0)
+        rc = read_dollars(v, "input_cache_write_per_1m_tokens", true,
+                          &price.cache_write_per_million, at);
     if (rc < 0)
         return rc;
     struct provider_price *kept = mem_try(sizeof *kept);

@@ -20,7 +20,6 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/metric.h"
 
 #define BIT(s) (1u << (s))
 static const unsigned allowed[RUN_STATES] = {
@@ -29,21 +28,6 @@ static const unsigned allowed[RUN_STATES] = {
     [RUN_STREAMING] = BIT(RUN_READY) | BIT(RUN_ENDED),
     [RUN_WAITING] = BIT(RUN_ASKING) | BIT(RUN_ENDED),
     [RUN_ENDED] = 0,
-};
-
-enum { M_RUNS, M_ATTEMPTS, M_FAILED, M_RESETS, M_OPENED, M_PROMPT, M_COMPLETION };
-static struct metric metrics[] = {
-    [M_RUNS] = METRIC_COUNTER("headwater_providers_runs_total", "Answers asked from models"),
-    [M_ATTEMPTS] = METRIC_COUNTER("headwater_providers_attempts_total", "Requests sent to models"),
-    [M_FAILED] = METRIC_COUNTER("headwater_providers_attempts_failed_total",
-                                "Requests to models that failed"),
-    [M_RESETS] = METRIC_COUNTER("headwater_providers_resets_total",
-                                "Answers begun again elsewhere after their first token"),
-    [M_OPENED] = METRIC_COUNTER("headwater_providers_endpoints_left_out_total",
-                                "Times an endpoint was left out after repeated failures"),
-    [M_PROMPT] = METRIC_COUNTER("headwater_providers_prompt_tokens_total", "Tokens sent to models"),
-    [M_COMPLETION] =
-        METRIC_COUNTER("headwater_providers_completion_tokens_total", "Tokens that models wrote"),
 };
 
 /* ---- runner ---- */
@@ -66,16 +50,16 @@ static int64_t real_wall(void *ctx)
     return clock_wall_ms();
 }
 
-int runner_new(const struct registry *registry, struct runner **ret, struct err *err)
+int runner_new(struct runner **ret, struct err *err)
 {
     struct runner *r = mem_try(sizeof *r);
     if (!r || breaker_new(RUN_BREAKER_FAILURES, RUN_COOLDOWN_MS, &r->health) < 0) {
         mem_free(r);
         return err_set(err, ERR_NO_MEMORY, "cannot start asking models: not enough memory");
     }
-    r->registry = registry;
     r->sources = (struct runner_sources){real_random, real_now, real_wall, NULL};
-    metric_register(metrics, ARRAY_LEN(metrics));
+    r->limits = (struct runner_limits){RUN_FIRST_TOKEN_TIMEOUT_MS, RUN_IDLE_TIMEOUT_MS,
+                                       RUN_RETRY_BUDGET_MS};
     *ret = r;
     return 0;
 }
@@ -99,7 +83,20 @@ void runner_set_sources(struct runner *r, const struct runner_sources *s)
     r->sources.ctx = s->ctx;
 }
 
-static uint64_t now_ms(const struct run *r)
+static void override(uint64_t *value, uint64_t wanted)
+{
+    if (wanted)
+        *value = wanted;
+}
+
+void runner_set_limits(struct runner *r, const struct runner_limits *limits)
+{
+    override(&r->limits.first_token_timeout_ms, limits->first_token_timeout_ms);
+    override(&r->limits.idle_timeout_ms, limits->idle_timeout_ms);
+    override(&r->limits.retry_budget_ms, limits->retry_budget_ms);
+}
+
+uint64_t run_now_ms(const struct run *r)
 {
     return r->runner->sources.now_ms(r->runner->sources.ctx);
 }
@@ -129,6 +126,8 @@ void run_set_state(struct run *r, enum run_state to)
 static void run_end(struct run *r, int result, enum wire_error_class error_class,
                     const char *message)
 {
+    if (r->state == RUN_ASKING || r->state == RUN_STREAMING)
+        run_count_request(r, result == -ERR_CANCELLED);
     attempt_close(r);
     usage_add_attempt(r);
     if (r->now.is_probe)
@@ -138,8 +137,7 @@ static void run_end(struct run *r, int result, enum wire_error_class error_class
                          : result == -ERR_CANCELLED ? "cancelled"
                                                     : "error";
     struct chat_usage usage = usage_total(r, finish);
-    metric_add(&metrics[M_PROMPT], (int64_t)usage.prompt_tokens);
-    metric_add(&metrics[M_COMPLETION], (int64_t)usage.completion_tokens);
+    run_count_usage(r, &usage);
     run_tick_later(r); /* frees it */
     r->callbacks->end(r->ctx, result, error_class, message, &usage);
 }
@@ -161,18 +159,21 @@ struct choice {
     size_t endpoint;
     uint64_t delay_ms;
     bool is_found, is_probe, is_asked; /* is_asked: the wait is the provider's wish */
-    uint64_t out_ms; /* shortest time until an endpoint that is left out may be probed */
     bool is_any_out;
+    uint64_t out_ms;     /* shortest time until an endpoint that is left out may be probed: … */
+    size_t out_endpoint; /* … this one */
 };
 
 static void consider_fresh(struct run *r, size_t i, struct choice *c)
 {
     uint64_t wait = 0;
     enum breaker_verdict v =
-        breaker_ask(r->runner->health, &r->endpoints[i], false, now_ms(r), &wait);
+        breaker_ask(r->runner->health, &r->endpoints[i], BREAKER_NEWCOMER, run_now_ms(r), &wait);
     if (v == BREAKER_OUT) {
-        if (!c->is_any_out || wait < c->out_ms)
+        if (!c->is_any_out || wait < c->out_ms) {
             c->out_ms = wait;
+            c->out_endpoint = i;
+        }
         c->is_any_out = true;
     } else if (v == BREAKER_GO || v == BREAKER_PROBE) {
         *c = (struct choice){.endpoint = i, .is_found = true, .is_probe = v == BREAKER_PROBE};
@@ -219,7 +220,7 @@ static void choose_again(struct run *r, struct choice *c)
         if (!t->attempts || t->is_excluded)
             continue;
         enum breaker_verdict v =
-            breaker_ask(r->runner->health, &r->endpoints[i], true, now_ms(r), &wait);
+            breaker_ask(r->runner->health, &r->endpoints[i], BREAKER_INSIDER, run_now_ms(r), &wait);
         uint64_t delay = wait > pause ? wait : pause;
         if (!c->is_found || delay < c->delay_ms || (delay == c->delay_ms && t->attempts < fewest)) {
             c->endpoint = i;
@@ -233,10 +234,31 @@ static void choose_again(struct run *r, struct choice *c)
 
 /* ---- actions ---- */
 
+static void count_another(struct run *r, size_t endpoint)
+{
+    if (r->attempts)
+        run_count(r, r->tried[endpoint].attempts ? RUN_M_RETRIES : RUN_M_FAILOVERS, 1);
+}
+
 static void start_attempt(struct run *r, size_t endpoint, bool is_probe)
 {
-    metric_add(&metrics[M_ATTEMPTS], 1);
-    attempt_start(r, endpoint, is_probe);
+    count_another(r, endpoint);
+    attempt_start(r, endpoint, is_probe, false);
+}
+
+/*
+ * Nothing else is left. It opened for everybody's good, but nobody is served by not asking: the
+ * breaker only takes care that it is asked less.
+ */
+static void ask_left_out(struct run *r, size_t endpoint)
+{
+    uint64_t wait;
+    enum breaker_verdict v = breaker_ask(r->runner->health, &r->endpoints[endpoint],
+                                         BREAKER_WITHOUT_CHOICE, run_now_ms(r), &wait);
+    if (r->attempts_max > r->attempts + RUN_ATTEMPTS_LEFT_OUT)
+        r->attempts_max = r->attempts + RUN_ATTEMPTS_LEFT_OUT;
+    count_another(r, endpoint);
+    attempt_start(r, endpoint, v == BREAKER_PROBE, v == BREAKER_GO);
 }
 
 static void on_wait_over(struct timer *t)
@@ -258,22 +280,9 @@ static void wait_for(struct run *r, const struct choice *c)
         r->callbacks->note(r->ctx, note);
 }
 
-static void end_left_out(struct run *r, const struct choice *c)
-{
-    char message[300];
-    int n =
-        snprintf(message, sizeof message, "%s is left out after repeated failures; ", r->provider);
-    if (c->out_ms)
-        snprintf(message + n, sizeof message - (size_t)n, "it is tried again in %llu s",
-                 (unsigned long long)((c->out_ms + 999) / 1000));
-    else
-        snprintf(message + n, sizeof message - (size_t)n, "it is being tried again right now");
-    run_end(r, -ERR_UNAVAILABLE, WIRE_ERROR_OVERLOADED, message);
-}
-
 static void next_attempt(struct run *r)
 {
-    if (r->attempts >= RUN_ATTEMPTS_MAX) {
+    if (r->attempts >= r->attempts_max) {
         end_with_failure(r);
         return;
     }
@@ -284,9 +293,11 @@ static void next_attempt(struct run *r)
         start_attempt(r, c.endpoint, c.is_probe);
         return;
     }
-    uint64_t spent = now_ms(r) - r->began_ms;
+    uint64_t spent = run_now_ms(r) - r->began_ms;
     if (c.is_found && spent + c.delay_ms <= r->retry_budget_ms) {
         wait_for(r, &c);
+    } else if (c.is_any_out) {
+        ask_left_out(r, c.out_endpoint);
     } else if (r->attempts) {
         if (c.is_found && c.is_asked) {
             size_t n = strlen(r->last.message);
@@ -294,13 +305,11 @@ static void next_attempt(struct run *r)
                      (double)c.delay_ms / 1000);
         }
         end_with_failure(r);
-    } else if (c.is_found) {
+    } else {
         char message[200];
         snprintf(message, sizeof message, "%s asks to wait %.0f s before the next request",
                  r->provider, (double)c.delay_ms / 1000);
         run_end(r, -ERR_UPSTREAM, WIRE_ERROR_RATE, message);
-    } else {
-        end_left_out(r, &c);
     }
 }
 
@@ -309,14 +318,13 @@ static void note_failure(struct run *r)
     struct attempt *a = &r->now;
     const struct provider_endpoint *e = &r->endpoints[a->endpoint];
     struct failure *f = &a->failure;
-    uint64_t now = now_ms(r);
-    metric_add(&metrics[M_FAILED], 1);
+    uint64_t now = run_now_ms(r);
     LOG_WARN("providers", "attempt failed", LOG_S("endpoint", e->label),
              LOG_S("model", r->model.id), LOG_S("why", f->message), LOG_I("status", a->status),
              LOG_U("attempt", r->attempts));
     if (f->is_illness) {
         if (breaker_failure(r->runner->health, e, now)) {
-            metric_add(&metrics[M_OPENED], 1);
+            run_count(r, RUN_M_LEFT_OUT, 1);
             LOG_WARN("providers", "endpoint left out", LOG_S("endpoint", e->label),
                      LOG_U("for_ms", RUN_COOLDOWN_MS));
         }
@@ -339,13 +347,13 @@ static void note_failure(struct run *r)
 static void begin_anew(struct run *r)
 {
     struct choice c = {0};
-    if (r->last.error_class != WIRE_ERROR_FILTERED && r->attempts < RUN_ATTEMPTS_MAX)
+    if (r->last.error_class != WIRE_ERROR_FILTERED && r->attempts < r->attempts_max)
         c = choose_fresh(r);
     if (!c.is_found || c.delay_ms) {
         end_with_failure(r);
         return;
     }
-    metric_add(&metrics[M_RESETS], 1);
+    run_count(r, RUN_M_RESETS, 1);
     r->has_text = false;
     run_set_state(r, RUN_READY);
     r->now.endpoint = c.endpoint;
@@ -359,6 +367,7 @@ static void begin_anew(struct run *r)
 static void attempt_over(struct run *r)
 {
     struct attempt *a = &r->now;
+    run_count_request(r, false);
     attempt_close(r);
     if (a->failure.code == 0) {
         breaker_success(r->runner->health, &r->endpoints[a->endpoint]);
@@ -442,15 +451,19 @@ int run_start(struct runner *runner, struct http_client *http, const struct run_
     r->ctx = ctx;
     r->endpoints = request->endpoints;
     r->endpoint_count = request->endpoint_count;
-    r->first_token_timeout_ms = request->first_token_timeout_ms ? request->first_token_timeout_ms
-                                                                : RUN_FIRST_TOKEN_TIMEOUT_MS;
-    r->idle_timeout_ms = request->idle_timeout_ms ? request->idle_timeout_ms : RUN_IDLE_TIMEOUT_MS;
-    r->retry_budget_ms = request->retry_budget_ms ? request->retry_budget_ms : RUN_RETRY_BUDGET_MS;
-    r->began_ms = now_ms(r);
+    r->first_token_timeout_ms = runner->limits.first_token_timeout_ms;
+    r->idle_timeout_ms = runner->limits.idle_timeout_ms;
+    r->retry_budget_ms = runner->limits.retry_budget_ms;
+    override(&r->first_token_timeout_ms, request->first_token_timeout_ms);
+    override(&r->idle_timeout_ms, request->idle_timeout_ms);
+    override(&r->retry_budget_ms, request->retry_budget_ms);
+    r->attempts_max = RUN_ATTEMPTS_MAX;
+    r->began_ms = run_now_ms(r);
     buf_init(&r->held, LIMIT_RUN_HELD);
     r->tick.run = run_tick;
     r->state = RUN_READY;
-    metric_add(&metrics[M_RUNS], 1);
+    r->metrics = run_metrics_of(r->provider);
+    run_count(r, RUN_M_RUNS, 1);
     run_tick_later(r);
     *ret = r;
     return 0;

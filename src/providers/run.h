@@ -14,6 +14,8 @@
  *     attempt's text is the answer from its beginning. Without another endpoint the text stays and
  *     the run ends with the error. A content filter's refusal is never tried elsewhere after the
  *     first token.
+ *   - An answer whose end the provider has named is whole, however its connection ends: reset,
+ *     silent, or kept open (then for RUN_END_TIMEOUT_MS, in which the connection may be given back).
  *   - WIRE_ERROR_TOO_LONG ends the run at once (the engine asks again without context); AUTH,
  *     INVALID, FILTERED are not retried on the same endpoint.
  *   - Usage: the provider's own figures of every attempt that sent any, plus estimates
@@ -21,18 +23,22 @@
  *     final figures: summed; is_estimate when any part is one. A cancelled run waits for nothing.
  *   - run_cancel closes the provider's connection at once; `end` is called with -ERR_CANCELLED and
  *     the usage so far before it returns.
- *   - An endpoint that failed RUN_BREAKER_FAILURES times in a row is left out for RUN_COOLDOWN_MS;
- *     new runs that have no other end at once. Then one run probes it. Runs that had tried it
- *     before go on within their budget (breaker.h).
- * Messages never hold secrets of the endpoint. Thread: the loop of the http_client.
+ *   - An endpoint that failed RUN_BREAKER_FAILURES times in a row is left out for RUN_COOLDOWN_MS
+ *     by runs that have another. Then one run probes it. Runs that had tried it before go on within
+ *     their budget (breaker.h). A run to which nothing else is left, as with a sole endpoint, asks
+ *     it nevertheless, but at most RUN_ATTEMPTS_LEFT_OUT times: an answer that may come is worth
+ *     more than a refusal, and an ailing provider is not asked five times by everybody.
+ * Messages, also those of the log, never hold secrets of the endpoint. Thread: the loop of the http_client.
  */
 #include "net/http_client.h"
 #include "providers/registry.h"
 
 #define RUN_ATTEMPTS_MAX 5
+#define RUN_ATTEMPTS_LEFT_OUT 2 /* further ones, once only what is left out is left */
 #define RUN_RETRY_BUDGET_MS 30000
 #define RUN_FIRST_TOKEN_TIMEOUT_MS 120000 /* start of an attempt to its first text or reasoning */
 #define RUN_IDLE_TIMEOUT_MS 60000         /* between two of those; not while held back */
+#define RUN_END_TIMEOUT_MS 1000           /* from the answer's last event to the end of its body */
 #define RUN_CONNECT_TIMEOUT_MS 10000
 #define RUN_COOLDOWN_MS 30000
 #define RUN_BREAKER_FAILURES 3
@@ -42,7 +48,7 @@
     600000 /* an endpoint is not left alone longer than this, whatever it asks */
 
 struct runner; /* per process: health of endpoints, shared by all loops */
-int runner_new(const struct registry *registry, struct runner **ret, struct err *err) MUST_CHECK;
+int runner_new(struct runner **ret, struct err *err) MUST_CHECK;
 /* When no run is left. */
 void runner_free(struct runner *r);
 
@@ -58,6 +64,13 @@ struct runner_sources {
     void *ctx;
 };
 void runner_set_sources(struct runner *r, const struct runner_sources *sources);
+
+/* The owner's time limits; 0 keeps the default above. */
+struct runner_limits {
+    uint64_t first_token_timeout_ms, idle_timeout_ms, retry_budget_ms;
+};
+/* Before the first run. */
+void runner_set_limits(struct runner *r, const struct runner_limits *limits);
 
 struct run; /* gone when `end` has returned */
 struct run_callbacks {
@@ -83,7 +96,7 @@ struct run_request {
     const struct provider_endpoint *endpoints; /* borrowed from the registry, which outlives us */
     size_t endpoint_count;                     /* 1 to LIMIT_PROVIDER_KEYS_COUNT */
     struct span prompt;                        /* copied */
-    /* 0 = the defaults above; tests shorten them. */
+    /* 0 = the runner's. */
     uint64_t first_token_timeout_ms, idle_timeout_ms, retry_budget_ms;
 };
 /*

@@ -5,6 +5,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 
+static int on_event(void *ctx, const struct wire_event *e);
+
 /* ---- how an attempt ends ---- */
 
 static const struct provider_endpoint *endpoint_of(const struct run *r)
@@ -43,24 +45,73 @@ static void fail_with_class(struct run *r, enum wire_error_class c, int64_t retr
 
 /* ---- time-outs ---- */
 
+static void on_timer(struct timer *t);
+
+/*
+ * A timer that is set for sooner is left, and looks again when it fires: moving it with every token would cost more than
+ * the token.
+ */
+static void arm(struct run *r)
+{
+    uint64_t now = loop_now_ms(r->loop), due = r->now.due_ms;
+    bool is_set = r->timer.link.next;
+    if (!is_set || r->timer.due_ms > due)
+        timer_set(r->loop, &r->timer, due > now ? due - now : 0, on_timer);
+}
+
 static void on_timer(struct timer *t)
 {
-    attempt_timed_out(container_of(t, struct run, timer));
+    struct run *r = container_of(t, struct run, timer);
+    if (loop_now_ms(r->loop) < r->now.due_ms)
+        arm(r); /* something arrived since it was set */
+    else
+        attempt_timed_out(r);
+}
+
+static uint64_t patience_ms(const struct run *r)
+{
+    if (r->now.has_finish)
+        return RUN_END_TIMEOUT_MS;
+    return r->state == RUN_STREAMING ? r->idle_timeout_ms : r->first_token_timeout_ms;
 }
 
 static void watch(struct run *r)
 {
-    if (r->is_paused || r->now.is_over)
+    if (r->is_paused || r->now.is_over) {
         timer_clear(&r->timer);
-    else
-        timer_set(r->loop, &r->timer,
-                  r->state == RUN_STREAMING ? r->idle_timeout_ms : r->first_token_timeout_ms,
-                  on_timer);
+        return;
+    }
+    if (__builtin_add_overflow(loop_now_ms(r->loop), patience_ms(r), &r->now.due_ms))
+        r->now.due_ms = UINT64_MAX;
+    arm(r);
+}
+
+/*
+ * The connection has failed us, but perhaps not the answer. True when nothing is left to do: the
+ * provider had said how the answer ends, or its last bytes ended the attempt otherwise.
+ */
+static bool is_settled(struct run *r)
+{
+    struct attempt *a = &r->now;
+    if (!a->is_accepted || !a->reader)
+        return false;
+    r->is_feeding = true;
+    int rc = endpoint_of(r)->format->finish(a->reader, on_event, r);
+    r->is_feeding = false;
+    if (r->state == RUN_ENDED || a->is_over)
+        return true;
+    if (rc < 0)
+        return false;
+    a->is_over = true;
+    run_tick_later(r);
+    return true;
 }
 
 void attempt_timed_out(struct run *r)
 {
     char message[128];
+    if (is_settled(r))
+        return;
     if (r->state == RUN_STREAMING)
         snprintf(message, sizeof message, "the provider stopped in the middle: nothing for %.3g s",
                  (double)r->idle_timeout_ms / 1000);
@@ -92,9 +143,11 @@ static void alive(struct run *r)
 {
     if (r->state == RUN_ASKING) {
         run_set_state(r, RUN_STREAMING);
-        if (r->now.is_probe) /* others are let in now; a cut later counts again */
+        run_count_first_token(r, run_now_ms(r) - r->now.began_ms);
+        if (r->now.is_probe ||
+            r->now.is_left_out) /* others are let in now; a cut later counts again */
             breaker_success(r->runner->health, endpoint_of(r));
-        r->now.is_probe = false;
+        r->now.is_probe = r->now.is_left_out = false;
     }
     watch(r);
 }
@@ -133,15 +186,13 @@ static int on_event(void *ctx, const struct wire_event *e)
         alive(r);
         return 0;
     case WIRE_USAGE:
-        if (e->prompt_tokens)
-            a->prompt_tokens = e->prompt_tokens;
-        if (e->completion_tokens)
-            a->completion_tokens = e->completion_tokens;
+        usage_told(a, e);
         a->has_figures = true;
         return 0;
     case WIRE_FINISH:
         a->finish = e->finish;
         a->has_finish = true;
+        watch(r);
         return 0;
     case WIRE_ERROR: {
         char message[sizeof a->failure.message];
@@ -223,7 +274,7 @@ static void on_end(void *ctx, const struct http_answer *answer, int result, cons
         run_tick_later(r);
     } else if (answer && answer->status && !a->is_accepted) {
         refused(r, answer);
-    } else {
+    } else if (!is_settled(r)) {
         bool was_reached = result == -ERR_UPSTREAM || a->is_accepted;
         attempt_fail(r,
                      was_reached              ? -ERR_UPSTREAM
@@ -272,11 +323,13 @@ static int build_and_send(struct run *r, struct err *err)
     return rc;
 }
 
-void attempt_start(struct run *r, size_t endpoint, bool is_probe)
+void attempt_start(struct run *r, size_t endpoint, bool is_probe, bool is_left_out)
 {
     struct attempt *a = &r->now;
     *a = (struct attempt){.endpoint = endpoint,
+                          .began_ms = run_now_ms(r),
                           .is_probe = is_probe,
+                          .is_left_out = is_left_out,
                           .refusal = BUF_INIT(LIMIT_PROVIDER_ERROR),
                           .uncounted = BUF_INIT(LIMIT_PROVIDER_ERROR)};
     r->attempts++;

@@ -36,8 +36,8 @@ enum wire_error_class {
 struct wire_event {
     enum wire_event_type type;
     struct span text; /* valid during the callback; whole UTF-8 characters only */
-    /* USAGE; 0 = not said. prompt includes cached, completion includes reasoning, whatever the provider's habit. */
-    uint64_t prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens;
+    /* USAGE; 0 = not said. prompt includes cached and cache_write, completion includes reasoning, whatever the provider's habit. */
+    uint64_t prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, cache_write_tokens;
     const char *finish; /* static */
     enum wire_error_class error_class;
 };
@@ -95,5 +95,8 @@ struct wire_format {
 extern const struct wire_format wire_openai, wire_azure, wire_gemini, wire_ollama, wire_anthropic,
     wire_bedrock;
 
-/* Replaces every occurrence of the target's secrets in a message by ***, in place: for texts that echo a key of any shape. */
+/*
+ * Replaces every occurrence of the target's secrets in a message by ***, in place: for texts that echo a key of any shape. The
+ * beginning of a secret at the end of the message, where it was cut off, counts too.
+ */
 void wire_mask_target(char *message, const struct wire_target *t);

@@ -18,11 +18,12 @@ static int put_figures(struct wire_reader *r, const json_t *u)
     if (!json_is_object(u))
         return 0;
     uint64_t read = wire_count(u, "cache_read_input_tokens");
-    uint64_t prompt =
-        wire_count(u, "input_tokens") + read + wire_count(u, "cache_creation_input_tokens");
+    uint64_t written = wire_count(u, "cache_creation_input_tokens");
+    uint64_t prompt = wire_count(u, "input_tokens") + read + written;
     if (prompt) {
         r->usage.prompt = prompt;
         r->usage.cached = read;
+        r->usage.cache_write = written;
     }
     if (wire_count(u, "output_tokens"))
         r->usage.completion = wire_count(u, "output_tokens");

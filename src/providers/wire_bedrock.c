@@ -22,8 +22,8 @@ static int put_figures(struct wire_reader *r, const json_t *u)
     if (!json_is_object(u))
         return 0;
     r->usage.cached = wire_count(u, "cacheReadInputTokens");
-    r->usage.prompt =
-        wire_count(u, "inputTokens") + r->usage.cached + wire_count(u, "cacheWriteInputTokens");
+    r->usage.cache_write = wire_count(u, "cacheWriteInputTokens");
+    r->usage.prompt = wire_count(u, "inputTokens") + r->usage.cached + r->usage.cache_write;
     r->usage.completion = wire_count(u, "outputTokens");
     return wire_put_usage(r);
 }
@@ -61,8 +61,10 @@ static int take_value(struct wire_reader *r, struct span name, const json_t *obj
         return put_block(r, json_object_get(obj, "delta"));
     if (span_is(name, "messageStop"))
         wire_set_finish(r, json_str(obj, "stopReason", NULL), finishes, ARRAY_LEN(finishes));
-    else if (span_is(name, "metadata"))
-        return put_figures(r, json_object_get(obj, "usage"));
+    else if (span_is(name, "metadata")) { /* the last event, after messageStop */
+        int result = put_figures(r, json_object_get(obj, "usage"));
+        return result < 0 || !r->finish ? result : wire_put_end(r);
+    }
     if (name.len)
         return 0; /* messageStart, contentBlockStart and -Stop, and events to come */
     if (json_object_get(obj, "output"))

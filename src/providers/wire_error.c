@@ -453,15 +453,23 @@ enum wire_error_class wire_classify(int status, struct span body, char *ret_mess
     return class;
 }
 
+#define MASK_MIN 6 /* shorter ones cannot be told from a word */
+
 static void mask_one(char *message, const char *secret)
 {
     size_t n = secret ? strlen(secret) : 0;
-    if (n < 6) /* too short to be told from a word */
+    if (n < MASK_MIN)
         return;
     for (char *at; (at = strstr(message, secret)) != NULL; message = at + 3) {
         memcpy(at, "***", 3);
         memmove(at + 3, at + n, strlen(at + n) + 1);
     }
+    size_t len = strlen(message);
+    for (size_t part = len < n ? len : n - 1; part >= MASK_MIN; part--)
+        if (memcmp(message + len - part, secret, part) == 0) {
+            memcpy(message + len - part, "***", 4);
+            return;
+        }
 }
 
 void wire_mask_target(char *message, const struct wire_target *t)

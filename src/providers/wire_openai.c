@@ -104,6 +104,7 @@ static int put_figures(struct wire_reader *r, const json_t *u)
     r->usage.cached = wire_count(in, "cached_tokens");
     if (!r->usage.cached)
         r->usage.cached = wire_count(u, "prompt_cache_hit_tokens"); /* DeepSeek */
+    r->usage.cache_write = wire_count(in, "cache_write_tokens");    /* OpenRouter */
     return wire_put_usage(r);
 }
 
@@ -128,7 +129,8 @@ static int take_value(struct wire_reader *r, struct span name, const json_t *obj
     return 0;
 }
 
-static const struct wire_dialect dialect = {.has_tags = true, .value = take_value};
+static const struct wire_dialect dialect = {
+    .has_tags = true, .value = take_value, .quick = wire_quick_openai};
 
 static int reader_new(struct wire_reader **ret)
 {

@@ -102,6 +102,14 @@ int wire_text_reasoning(struct wire_text *t, struct span s, bool has_marks,
 /* What was held back, incomplete characters as U+FFFD. */
 int wire_text_end(struct wire_text *t, const struct wire_sink *sink) MUST_CHECK;
 
+/* ---- wire_quick.c ---- */
+
+/*
+ * True when the text is a chunk of OpenAI's kind that says nothing but a piece of text (perhaps an empty one), which
+ * *ret gets: within `text`, or within `scratch` where it had escapes. False: anything else, also what is no JSON.
+ */
+bool wire_quick_openai(struct span text, struct buf *scratch, struct span *ret);
+
 /* ---- wire_split.c ---- */
 
 /* Cuts a body into its JSON objects: one after another with any white space (NDJSON too), or the elements of one list. */
@@ -172,7 +180,7 @@ enum wire_error_class wire_classify(int status, struct span body, char *ret_mess
 /* ---- wire_reader.c ---- */
 
 struct wire_usage {
-    uint64_t prompt, completion, reasoning, cached;
+    uint64_t prompt, completion, reasoning, cached, cache_write;
 };
 
 struct wire_dialect {
@@ -181,6 +189,8 @@ struct wire_dialect {
     bool has_tags;  /* <think> at the start of an answer */
     /* What one JSON object means; `name` is the event's name, or empty. */
     int (*value)(struct wire_reader *r, struct span name, const json_t *obj);
+    /* Looks first, as wire_quick_openai does, for objects that are a piece of text alone. Or NULL. */
+    bool (*quick)(struct span text, struct buf *scratch, struct span *ret);
 };
 
 enum wire_framing { WIRE_UNKNOWN, WIRE_SSE, WIRE_VALUES, WIRE_FRAMES };
@@ -192,6 +202,7 @@ struct wire_reader {
     struct wire_split split;
     struct wire_frames frames;
     struct wire_text text;
+    struct buf scratch;    /* dialect->quick's */
     struct wire_sink sink; /* during a call */
     struct wire_usage usage, told;
     const char *finish;

@@ -47,14 +47,15 @@ int wire_put_usage(struct wire_reader *r)
 {
     const struct wire_usage *a = &r->usage, *b = &r->told;
     if (a->prompt == b->prompt && a->completion == b->completion && a->reasoning == b->reasoning &&
-        a->cached == b->cached)
+        a->cached == b->cached && a->cache_write == b->cache_write)
         return 0;
     r->told = r->usage;
     struct wire_event e = {.type = WIRE_USAGE,
                            .prompt_tokens = a->prompt,
                            .completion_tokens = a->completion,
                            .reasoning_tokens = a->reasoning,
-                           .cached_tokens = a->cached};
+                           .cached_tokens = a->cached,
+                           .cache_write_tokens = a->cache_write};
     return forward(r, &e);
 }
 
@@ -111,6 +112,13 @@ static int take_json(struct wire_reader *r, struct span name, struct span text)
     int result = 0;
     if (is_over(r))
         return 0;
+    struct span piece;
+    if (r->dialect->quick && !span_is(name, "error") &&
+        r->dialect->quick(text, &r->scratch, &piece)) {
+        struct wire_sink sink = inner_sink(r);
+        r->has_marks = false;
+        return piece.len ? wire_text_answer(&r->text, piece, false, &sink) : 0;
+    }
     json_t *v = wire_json_read(text, &r->has_marks, &result);
     if (!v)
         return result;
@@ -190,6 +198,7 @@ int wire_reader_new(const struct wire_dialect *d, struct wire_reader **ret)
     wire_split_init(&r->split);
     wire_frames_init(&r->frames);
     wire_text_init(&r->text, d->has_tags);
+    buf_init(&r->scratch, LIMIT_WIRE_EVENT);
     *ret = r;
     return 0;
 }
@@ -202,6 +211,7 @@ void wire_reader_free(struct wire_reader *r)
     wire_split_done(&r->split);
     wire_frames_done(&r->frames);
     wire_text_done(&r->text);
+    buf_done(&r->scratch);
     mem_free(r);
 }
 

@@ -17,7 +17,7 @@
 #define EVAL_FILE_MAX ((size_t)1 << 30) /* bytes of one file of a pack */
 #define EVAL_SAMPLE_MAX (256u << 10)    /* bytes looked at to choose the analyser */
 #define EVAL_SAMPLE_DOC 512u
-#define EVAL_DEPTH_MAX 4096u
+#define EVAL_DEPTH_MAX 1000u
 
 struct eval_doc {
     char *id; /* owned */
@@ -33,13 +33,16 @@ struct eval_file { /* documents of one path in a row */
 };
 
 struct eval {
-    char dir[512], path[540];
+    char dir[512], path[540], vectors_path[540];
     struct eval_doc *docs; /* owned, in chunk order */
     size_t docs_count, docs_cap;
     struct eval_file file;
     struct index_builder *builder;
     struct index *ix;
     struct qrels qrels;
+    struct eval_vectors vectors;
+    struct vector_leg *leg; /* owned; NULL: words only */
+    size_t queries_with_vector;
     enum analyzer analyzer;
     uint64_t build_cpu_ns;
     uint64_t *latencies_ns; /* owned, a query each */
@@ -55,12 +58,8 @@ static int no_memory(struct err *err)
     return err_set(err, ERR_NO_MEMORY, "no memory to evaluate the pack");
 }
 
-static int read_file(const char *dir, const char *name, struct buf *out, struct err *err)
+static int read_whole(const char *path, struct buf *out, struct err *err)
 {
-    char path[4096];
-    int n = snprintf(path, sizeof path, "%s/%s", dir, name);
-    if (n < 0 || (size_t)n >= sizeof path)
-        return err_set(err, ERR_INVALID, "path of the pack is too long");
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return err_errno(err, errno, "cannot open '%s'", path);
@@ -79,6 +78,15 @@ static int read_file(const char *dir, const char *name, struct buf *out, struct 
     }
     close(fd);
     return rc;
+}
+
+static int read_file(const char *dir, const char *name, struct buf *out, struct err *err)
+{
+    char path[4096];
+    int n = snprintf(path, sizeof path, "%s/%s", dir, name);
+    if (n < 0 || (size_t)n >= sizeof path)
+        return err_set(err, ERR_INVALID, "path of the pack is too long");
+    return read_whole(path, out, err);
 }
 
 /* Next line as a JSON object with an id, NULL at the end or on an error (*rc). */
@@ -237,6 +245,57 @@ static int build_index(struct eval *e, const char *pack_dir, struct err *err)
     return rc == 0 ? index_open(e->path, &e->ix, err) : rc;
 }
 
+/* The vectors of the documents go the way they go in the program: hashed by text, through a file. */
+static int fill_vectors(struct eval *e, struct vectors *v, struct err *err)
+{
+    struct buf text CLEANUP(buf_done) = BUF_INIT(EVAL_FILE_MAX);
+    struct index_chunk_view chunk;
+    int rc = 0;
+    for (uint32_t c = 0; rc == 0 && index_chunk(e->ix, c, &chunk); c++) {
+        const float *values = map_get(&e->vectors.documents, span_str(e->docs[c].id));
+        if (!values)
+            continue;
+        buf_clear(&text);
+        vector_chunk_text(&chunk, &text);
+        rc = buf_failed(&text)
+                 ? no_memory(err)
+                 : vectors_add(v, vector_hash_of(buf_span(&text)), values, e->vectors.dims, err);
+    }
+    return rc;
+}
+
+static int build_leg(struct eval *e, const char *file, struct err *err)
+{
+    struct buf text CLEANUP(buf_done) = BUF_INIT(EVAL_FILE_MAX);
+    struct vectors *v = NULL;
+    int rc = read_whole(file, &text, err);
+    if (rc == 0 && (rc = eval_vectors_parse(buf_span(&text), &e->vectors, err)) < 0)
+        err_prefix(err, "'%s'", file);
+    if (rc == 0)
+        rc = vectors_open(e->vectors_path, "eval", &v, err);
+    if (rc == 0)
+        rc = fill_vectors(e, v, err);
+    if (rc == 0)
+        rc = vector_leg_new(v, e->ix, &e->leg, err);
+    vectors_close(v);
+    return rc;
+}
+
+/* Hits of the query in the order of `ret`: of words, and of its vector where it has one. */
+static int search(struct eval *e, const char *id, struct span text, struct fused_hit *ret)
+{
+    struct index_hit hits[EVAL_DEPTH_MAX];
+    int n = rank_hits(e->ix, text, hits, e->depth);
+    if (n < 0)
+        return n;
+    struct fuse_query q = {.dims = e->vectors.dims};
+    q.vector = e->leg ? map_get(&e->vectors.queries, span_str(id)) : NULL;
+    q.leg = q.vector ? e->leg : NULL;
+    e->queries_with_vector += q.vector != NULL;
+    n = fuse_with_leg(&q, hits, (unsigned)n, ret);
+    return n > (int)e->depth ? (int)e->depth : n;
+}
+
 struct ranked {
     const char *doc;
     float score;
@@ -269,11 +328,11 @@ static bool is_listed(const struct span *list, size_t count, struct span id)
 
 static int run_query(struct eval *e, const char *id, struct span text, struct err *err)
 {
-    struct index_hit hits[EVAL_DEPTH_MAX];
+    struct fused_hit hits[EVAL_DEPTH_MAX + FUSE_VECTORS_MAX];
     struct ranked ranked[EVAL_DEPTH_MAX];
     struct span ranking[100];
     uint64_t start = clock_cpu_ns();
-    int n = rank_hits(e->ix, text, hits, e->depth);
+    int n = search(e, id, text, hits);
     uint64_t took = clock_cpu_ns() - start;
     if (n < 0 ||
         !grow(&e->latencies_ns, &e->latencies_cap, e->queries_count, sizeof *e->latencies_ns))
@@ -366,12 +425,22 @@ static void write_report(struct eval *e, const char *pack_dir, struct buf *out)
     put_num(&w, "cpu_seconds", seconds);
     put_num(&w, "mb_per_cpu_second", seconds > 0 ? (double)stats.text_bytes / 1e6 / seconds : 0);
     jw_end_obj(&w);
+    if (e->leg) {
+        jw_key(&w, "vectors");
+        jw_obj(&w);
+        jw_kint(&w, "documents", vector_leg_covered(e->leg));
+        jw_kint(&w, "queries", (int64_t)e->queries_with_vector);
+        jw_kint(&w, "dims", e->vectors.dims);
+        jw_end_obj(&w);
+    }
     jw_end_obj(&w);
 }
 
 static void eval_done(struct eval *e)
 {
     index_builder_free(e->builder);
+    vector_leg_unref(e->leg);
+    eval_vectors_done(&e->vectors);
     index_unref(e->ix);
     qrels_done(&e->qrels);
     file_clear(&e->file);
@@ -385,6 +454,7 @@ static void eval_done(struct eval *e)
     if (e->run)
         fclose(e->run);
     unlink(e->path);
+    unlink(e->vectors_path);
     rmdir(e->dir);
 }
 
@@ -398,10 +468,12 @@ static int close_run(struct eval *e, const char *run_file, struct err *err)
     return is_bad ? err_set(err, ERR_IO, "cannot write '%s'", run_file) : 0;
 }
 
-int eval_run(const char *pack_dir, const char *run_file, unsigned depth,
-             struct buf *out_report_json, struct err *err)
+int eval_run(const char *pack_dir, const struct eval_options *options, struct buf *out_report_json,
+             struct err *err)
 {
-    struct eval e = {.depth = depth && depth < EVAL_DEPTH_MAX ? depth : EVAL_DEPTH_MAX};
+    static const struct eval_options defaults;
+    const struct eval_options *o = options ? options : &defaults;
+    struct eval e = {.depth = o->depth && o->depth < EVAL_DEPTH_MAX ? o->depth : EVAL_DEPTH_MAX};
     buf_init(&e.file.text, EVAL_FILE_MAX);
     const char *tmp = getenv("TMPDIR"); /* NOLINT(concurrency-mt-unsafe): nothing sets variables */
     tmp = tmp && *tmp ? tmp : "/tmp";
@@ -411,14 +483,19 @@ int eval_run(const char *pack_dir, const char *run_file, unsigned depth,
     if (!mkdtemp(e.dir))
         return err_errno(err, errno, "cannot make a temporary directory");
     snprintf(e.path, sizeof e.path, "%s/pack.index", e.dir);
+    snprintf(e.vectors_path, sizeof e.vectors_path, "%s/pack.vectors", e.dir);
     map_init(&e.qrels.by_query);
+    map_init(&e.vectors.documents);
+    map_init(&e.vectors.queries);
     int rc = build_index(&e, pack_dir, err);
-    if (rc == 0 && run_file && !(e.run = fopen(run_file, "we")))
-        rc = err_errno(err, errno, "cannot write '%s'", run_file);
+    if (rc == 0 && o->vectors_file)
+        rc = build_leg(&e, o->vectors_file, err);
+    if (rc == 0 && o->run_file && !(e.run = fopen(o->run_file, "we")))
+        rc = err_errno(err, errno, "cannot write '%s'", o->run_file);
     if (rc == 0)
         rc = run_queries(&e, pack_dir, err);
     if (rc == 0)
-        rc = close_run(&e, run_file, err);
+        rc = close_run(&e, o->run_file, err);
     if (rc == 0) {
         write_report(&e, pack_dir, out_report_json);
         rc = buf_failed(out_report_json) ? no_memory(err) : 0;

@@ -8,15 +8,23 @@
 #include "base/buf.h"
 #include "base/err.h"
 
+struct eval_options {
+    const char *run_file; /* a TREC run is written there; NULL: none */
+    const char *
+        vectors_file; /* one JSON object a line: {"id": document or "query": id, "vector": [numbers]};
+                                 NULL: words only */
+    unsigned depth;   /* hits a query; 0 = 1000 */
+};
+
 /*
- * Builds an index in a temporary directory (removed after), runs all queries to `depth` hits
- * (0 = 1000), writes a TREC run when run_file is given, and appends the report as one JSON object:
+ * Builds an index in a temporary directory (removed after), runs all queries, and appends the report as one JSON object:
  * {"pack","documents","queries","judged","analyzer","collapsed",
  *  "ndcg_at_10","mrr_at_10","recall_at_100",
- *  "latency_us":{"p50","p99"},"build":{"text_bytes","cpu_seconds","mb_per_cpu_second"}}.
+ *  "latency_us":{"p50","p99"},"build":{"text_bytes","cpu_seconds","mb_per_cpu_second"}}
+ * and with vectors "vectors":{"documents","queries","dims"}: how many have one. options may be NULL.
  * nDCG@10, MRR@10 and Recall@100 as trec_eval -c: over all queries with a relevant document, ties
  * by document id descending; documents "path#…" are collapsed to their path where the judgements name paths.
  * -ERR_NOT_FOUND / -ERR_INVALID (names file and line), -ERR_TOO_LARGE, -ERR_NO_MEMORY, -ERR_IO.
  */
-int eval_run(const char *pack_dir, const char *run_file, unsigned depth,
-             struct buf *out_report_json, struct err *err) MUST_CHECK;
+int eval_run(const char *pack_dir, const struct eval_options *options, struct buf *out_report_json,
+             struct err *err) MUST_CHECK;

@@ -24,6 +24,19 @@ struct eval_scores {
     double ndcg_at_10, mrr_at_10, recall_at_100;
 };
 
+/* The vectors of eval_options.vectors_file. */
+struct eval_vectors {
+    struct map documents, queries; /* id → dims floats, owned */
+    unsigned dims;                 /* 0: none */
+};
+
+/*
+ * Lines {"id": document, "vector": [numbers]} or {"query": id, "vector": [numbers]}; all of one
+ * length. A repeated id counts with its last vector. -ERR_INVALID (names the line), -ERR_NO_MEMORY.
+ */
+int eval_vectors_parse(struct span text, struct eval_vectors *ret, struct err *err) MUST_CHECK;
+void eval_vectors_done(struct eval_vectors *v);
+
 /* Lines "query <tab> document <tab> relevance"; a header line is skipped. */
 int qrels_parse(struct span text, struct qrels *ret, struct err *err) MUST_CHECK;
 void qrels_done(struct qrels *q);

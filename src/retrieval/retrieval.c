@@ -172,24 +172,43 @@ static int compare_hits(const void *a, const void *b)
     return x->chunk < y->chunk ? -1 : x->chunk > y->chunk;
 }
 
-static void prefer_implementation(const struct index *ix, struct span question,
-                                  struct index_hit *hits, size_t count)
+/* What kinds of files the question is about. */
+struct preference {
+    const struct index *ix;
+    bool tests, history, examples, use;
+};
+
+static struct preference preference_of(const struct index *ix, struct span question)
 {
-    bool tests_wanted = is_about_tests(question), history_wanted = is_about_history(question),
-         examples_wanted = is_about_examples(question), use_wanted = is_about_use(question);
+    return (struct preference){.ix = ix,
+                               .tests = is_about_tests(question),
+                               .history = is_about_history(question),
+                               .examples = is_about_examples(question),
+                               .use = is_about_use(question)};
+}
+
+/* The score after preference. */
+static float preferred(void *ctx, uint32_t chunk, float score)
+{
+    const struct preference *p = ctx;
     struct index_chunk_view c;
-    for (size_t i = 0; i < count; i++) {
-        if (!index_chunk(ix, hits[i].chunk, &c))
-            continue;
-        if (c.is_test && !tests_wanted)
-            hits[i].score *= TEST_FACTOR;
-        if (use_wanted && is_guide(c.path))
-            hits[i].score *= GUIDE_FACTOR;
-        if (is_example(&c) && !examples_wanted)
-            hits[i].score *= EXAMPLE_FACTOR;
-        if (!history_wanted && is_history(c.path))
-            hits[i].score *= HISTORY_FACTOR;
-    }
+    if (!index_chunk(p->ix, chunk, &c))
+        return score;
+    if (c.is_test && !p->tests)
+        score *= TEST_FACTOR;
+    if (p->use && is_guide(c.path))
+        score *= GUIDE_FACTOR;
+    if (is_example(&c) && !p->examples)
+        score *= EXAMPLE_FACTOR;
+    if (!p->history && is_history(c.path))
+        score *= HISTORY_FACTOR;
+    return score;
+}
+
+static void prefer_implementation(struct preference *p, struct index_hit *hits, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        hits[i].score = preferred(p, hits[i].chunk, hits[i].score);
     qsort(hits, count, sizeof *hits, compare_hits);
 }
 
@@ -286,8 +305,8 @@ static bool cut_to_budget(const struct picker *p, struct range *r)
     return text.len > 0;
 }
 
-static void put_passage(struct picker *p, const struct range *r, float score, struct span key,
-                        uint64_t hash)
+static void put_passage(struct picker *p, const struct range *r, const struct fused_hit *hit,
+                        struct span key, uint64_t hash)
 {
     size_t n = p->ret->count++;
     p->texts[n] = key;
@@ -308,11 +327,13 @@ static void put_passage(struct picker *p, const struct range *r, float score, st
         .kind = r->hit.kind,
         .is_test = r->hit.is_test,
         .is_definition = p->takes_definitions,
-        .score = score,
+        .score = hit->score,
+        .word_rank = hit->word_rank,
+        .vector_rank = hit->vector_rank,
     };
 }
 
-static void take_hit(struct picker *p, struct index_hit hit)
+static void take_hit(struct picker *p, struct fused_hit hit)
 {
     struct range r;
     if (p->ret->count >= p->max || p->tokens_left < BUDGET_LEAST ||
@@ -334,7 +355,7 @@ static void take_hit(struct picker *p, struct index_hit hit)
     } else {
         extend(p, &r);
     }
-    put_passage(p, &r, hit.score, key, hash);
+    put_passage(p, &r, &hit, key, hash);
 }
 
 /* Passages of the file that the question is about: the best ones, or how it begins. */
@@ -348,9 +369,9 @@ static int take_near(struct picker *p, struct span question, struct span path,
     p->max_per_file = usual > PER_ASKED_FILE ? usual : PER_ASKED_FILE;
     int n = index_search_file(p->ix, question, f.id, hits, HITS_MAX);
     for (int i = 0; i < n; i++)
-        take_hit(p, hits[i]);
+        take_hit(p, (struct fused_hit){.chunk = hits[i].chunk, .score = hits[i].score});
     for (uint32_t c = 0; n == 0 && c < f.chunk_count && c < NEAR_LEAD; c++)
-        take_hit(p, (struct index_hit){f.first_chunk + c, 0});
+        take_hit(p, (struct fused_hit){.chunk = f.first_chunk + c});
     p->max_per_file = usual;
     return n < 0 ? n : 0;
 }
@@ -397,7 +418,7 @@ static void take_readme(struct picker *p, float score)
         if (!index_file_by_path(p->ix, span_str(names[i]), &f))
             continue;
         for (uint32_t c = 0; c < f.chunk_count && c < NEAR_LEAD + 1; c++)
-            take_hit(p, (struct index_hit){f.first_chunk + c, score});
+            take_hit(p, (struct fused_hit){.chunk = f.first_chunk + c, .score = score});
         return;
     }
 }
@@ -413,12 +434,12 @@ static int take_definitions(struct picker *p, unsigned max)
     int n = definitions_of(p->ix, p->ret, chunks, max < DEFINITIONS_MAX ? max : DEFINITIONS_MAX);
     p->takes_definitions = true;
     for (int i = 0; i < n; i++)
-        take_hit(p, (struct index_hit){chunks[i], best * DEFINITION_SCORE});
+        take_hit(p, (struct fused_hit){.chunk = chunks[i], .score = best * DEFINITION_SCORE});
     p->takes_definitions = false;
     return n < 0 ? n : 0;
 }
 
-static int take_hits(struct picker *p, const struct index_hit *hits, int n, unsigned definitions)
+static int take_hits(struct picker *p, const struct fused_hit *hits, int n, unsigned definitions)
 {
     size_t slots =
         definitions < p->max / DEFINITIONS_SHARE ? definitions : p->max / DEFINITIONS_SHARE;
@@ -472,6 +493,64 @@ static void explain_nothing(const struct index *ix, struct passages *ret, int hi
         snprintf(ret->note, sizeof ret->note, "the token budget is too small for any passage");
 }
 
+/* The hits of words and vectors in one order; vectors that do not fit are left out and told of. */
+static int fuse(const struct index *ix, const struct retrieval_options *o, struct preference *p,
+                const struct index_hit *words, unsigned count, struct fused_hit *ret,
+                struct passages *found)
+{
+    bool is_of_index = o->vectors && vector_leg_index(o->vectors) == ix;
+    struct fuse_query q = {
+        .leg = is_of_index && o->query_vector ? o->vectors : NULL,
+        .vector = o->query_vector,
+        .dims = o->query_dims,
+        .prefer = preferred,
+        .ctx = p,
+    };
+    int n = fuse_with_leg(&q, words, count, ret);
+    found->has_vectors = n >= 0 && q.leg && vector_leg_covered(q.leg) > 0;
+    if (n == -ERR_INVALID || (o->vectors && !is_of_index)) {
+        snprintf(found->note, sizeof found->note,
+                 "searched by words only: the %s does not fit the vectors of this source",
+                 is_of_index ? "question's vector" : "index");
+        q.leg = NULL;
+        n = fuse_with_leg(&q, words, count, ret);
+    }
+    return n;
+}
+
+struct hits {
+    struct index_hit words[HITS_MAX];
+    struct fused_hit fused[HITS_MAX + FUSE_VECTORS_MAX];
+};
+
+static int find_passages(struct picker *p, struct span question, const struct retrieval_options *o,
+                         struct hits *h)
+{
+    const struct index *ix = p->ix;
+    int rc =
+        take_near(p, question, o->near_path.len ? o->near_path : path_in(ix, question), h->words);
+    if (rc == 0)
+        rc = rank_hits(ix, question, h->words, HITS_MAX);
+    if (rc < 0)
+        return rc;
+    struct preference preference = preference_of(ix, question);
+    prefer_implementation(&preference, h->words, (size_t)rc);
+    int n = fuse(ix, o, &preference, h->words, (unsigned)rc, h->fused, p->ret);
+    if (n < 0)
+        return n;
+    if (asks_for_overview(question))
+        take_readme(p, n > 0 ? h->fused[0].score : 1);
+    int taken = take_hits(p, h->fused, n, o->definitions);
+    if (taken < 0)
+        return taken;
+    if (p->ret->count == 0)
+        explain_nothing(ix, p->ret, n);
+    else if (rc == 0 && p->ret->has_vectors)
+        snprintf(p->ret->note, sizeof p->ret->note,
+                 "no word of the question occurs in this source: found by meaning alone");
+    return 0;
+}
+
 int retrieval_search(const struct index *ix, struct span question,
                      const struct retrieval_options *options, struct passages *ret, struct err *err)
 {
@@ -479,31 +558,19 @@ int retrieval_search(const struct index *ix, struct span question,
     const struct retrieval_options *o = options ? options : &defaults;
     struct passages found = {0};
     struct picker p;
-    int n = 0, rc = picker_init(&p, ix, o, &found);
-    struct index_hit *hits = mem_try_array(HITS_MAX, sizeof *hits);
-    if (rc == 0 && !hits)
-        rc = -ERR_NO_MEMORY;
+    int rc = picker_init(&p, ix, o, &found);
+    struct hits *h = rc == 0 ? mem_try(sizeof *h) : NULL;
     if (rc == 0)
-        rc = take_near(&p, question, o->near_path.len ? o->near_path : path_in(ix, question), hits);
-    if (rc == 0)
-        rc = n = rank_hits(ix, question, hits, HITS_MAX);
-    if (rc >= 0) {
-        prefer_implementation(ix, question, hits, (size_t)n);
-        if (asks_for_overview(question))
-            take_readme(&p, n > 0 ? hits[0].score : 1);
-        rc = take_hits(&p, hits, n, o->definitions);
-    }
-    if (rc >= 0) {
-        if (found.count == 0)
-            explain_nothing(ix, &found, n);
+        rc = h ? find_passages(&p, question, o, h) : -ERR_NO_MEMORY;
+    if (rc == 0) {
         *ret = found;
     } else {
         passages_done(&found);
         rc = err_set(err, ERR_NO_MEMORY, "no memory to search");
     }
-    mem_free(hits);
+    mem_free(h);
     picker_done(&p);
-    return rc < 0 ? rc : 0;
+    return rc;
 }
 
 void passages_done(struct passages *p)

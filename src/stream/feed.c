@@ -183,7 +183,8 @@ enum feed_result feed_extend(struct feed *f)
             f->mark.offset += used;
         }
     }
-    f->is_at_edge = result == FEED_NOTHING;
+    f->is_at_edge =
+        result == FEED_NOTHING || (result == FEED_MORE && f->next_seq > s->committed_seq);
     lock_leave(&s->lock);
     if (result == FEED_NEEDS_BLOCK && f->block && block_find(f->block, f->next_seq, &records)) {
         result = encode_run(f, records, f->block->last_seq, &used);

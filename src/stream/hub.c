@@ -16,7 +16,7 @@
 /*
  * Group commit under load: when batches follow each other this fast, the log thread lets the next
  * one gather a little, so that the cost of a write and a wake-up is shared. Below that rate an
- * event is written at once.
+ * event is written at once. A loop's events are one batch a turn already.
  */
 #define GATHER_WHEN_WITHIN_NS 250000u
 #define GATHER_NS 100000u
@@ -90,6 +90,35 @@ void hub_attention(struct hub *h, struct stream *s)
         journal_kick(h->journal);
 }
 
+void port_ring(struct loop_defer *d)
+{
+    struct port *p = container_of(d, struct port, ring);
+    struct hub *h = take_ptr(p->rings_for);
+    bell_ring(&h->bell);
+    hub_unref(h);
+    port_unref(p);
+}
+
+void hub_wake_log(struct hub *h)
+{
+    struct loop *l = loop_current();
+    if (l && !atomic_load_explicit(&h->is_from_loop, memory_order_relaxed))
+        atomic_store_explicit(&h->is_from_loop, true, memory_order_relaxed);
+    if (!bell_is_heard(&h->bell))
+        return; /* it looks again before it sleeps */
+    struct port *p = l ? port_get(h, l) : NULL;
+    if (!p) {
+        bell_ring(&h->bell);
+        return;
+    }
+    if (p->rings_for)
+        return;
+    atomic_fetch_add(&h->refs, 1);
+    atomic_fetch_add(&p->refs, 1);
+    p->rings_for = h;
+    loop_defer(l, &p->ring);
+}
+
 static void finish_batch(const struct journal_batch *b, int result)
 {
     for (size_t i = 0; i < b->count; i++) {
@@ -119,6 +148,7 @@ static void write_batch(struct hub *h)
         return;
     struct err err = {0};
     uint64_t now = clock_ns();
+    bool is_from_loop = atomic_exchange(&h->is_from_loop, false);
     int r = journal_write(h->journal, b, &err);
     metric_add(&stream_metrics[M_BATCHES], 1);
     if (r == 0)
@@ -127,7 +157,7 @@ static void write_batch(struct hub *h)
     if (r < 0)
         journal_failed(h, &err);
     ports_post(h);
-    if (now - h->last_batch_ns < GATHER_WHEN_WITHIN_NS)
+    if (!is_from_loop && now - h->last_batch_ns < GATHER_WHEN_WITHIN_NS)
         nanosleep(&(struct timespec){.tv_nsec = GATHER_NS}, NULL);
     h->last_batch_ns = now;
 }
@@ -320,6 +350,7 @@ int hub_open(const struct hub_options *options, struct store *store, struct work
         .segment_bytes = options->segment_bytes ? options->segment_bytes : SEGMENT_BYTES_DEFAULT,
         .sync_interval_ms = options->sync_interval_ms,
         .added = batch_added,
+        .bell = &h->bell,
     };
     int r = options->journal_dir ? make_dirs(options->journal_dir, err) : 0;
     if (r == 0)

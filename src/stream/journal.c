@@ -26,8 +26,8 @@ struct segment_file {
 
 struct journal {
     struct lock lock;
-    struct cond wake;
-    bool is_waiting, kicked, has_failed;
+    struct bell own_bell, *bell;
+    bool kicked, has_failed;
     uint64_t batch_no; /* of the pending batch */
     uint64_t segment;  /* of the pending batch */
     struct journal_batch batches[2], *pending, *taken;
@@ -96,7 +96,7 @@ int journal_open(const struct journal_options *options, struct journal **ret, st
 {
     struct journal *j = mem_alloc(sizeof *j);
     lock_init(&j->lock);
-    cond_init(&j->wake);
+    j->bell = options->bell ? options->bell : &j->own_bell;
     list_init(&j->segments);
     j->pending = &j->batches[0];
     j->taken = &j->batches[1];
@@ -156,7 +156,6 @@ void journal_close(struct journal *j, bool remove)
         mem_free(j->batches[i].items);
         mem_free(j->batches[i].bytes);
     }
-    cond_done(&j->wake);
     lock_done(&j->lock);
     mem_free(j);
 }
@@ -236,12 +235,7 @@ int journal_put(struct journal *j, struct journal_owner *o, uint64_t key,
     lock_enter(&j->lock);
     int r = put_locked(j, o, key, open, record, seq);
     *ret_segment = j->segment;
-    bool wakes = r == 0 && j->is_waiting;
-    if (wakes)
-        j->is_waiting = false; /* one signal is enough */
     lock_leave(&j->lock);
-    if (wakes)
-        cond_signal(&j->wake);
     return r;
 }
 
@@ -272,9 +266,8 @@ void journal_kick(struct journal *j)
 {
     lock_enter(&j->lock);
     j->kicked = true;
-    j->is_waiting = false;
     lock_leave(&j->lock);
-    cond_signal(&j->wake);
+    bell_ring(j->bell);
 }
 
 /* ---- log thread ---- */
@@ -284,14 +277,14 @@ void journal_wait(struct journal *j, uint64_t timeout_ms)
     uint64_t began = clock_ms(), passed = 0;
     lock_enter(&j->lock);
     while (!j->pending->count && !j->kicked && passed < timeout_ms) {
-        j->is_waiting = true;
-        if (timeout_ms == UINT64_MAX)
-            cond_wait(&j->wake, &j->lock);
-        else
-            cond_wait_ms(&j->wake, &j->lock, timeout_ms - passed);
+        uint32_t listened = bell_listen(j->bell);
+        lock_leave(&j->lock);
+        bell_sleep(j->bell, listened, timeout_ms == UINT64_MAX ? UINT64_MAX : timeout_ms - passed);
+        lock_enter(&j->lock);
         passed = clock_ms() - began;
     }
-    j->is_waiting = j->kicked = false;
+    bell_hush(j->bell);
+    j->kicked = false;
     lock_leave(&j->lock);
 }
 

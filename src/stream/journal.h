@@ -12,6 +12,7 @@
  */
 #include "base/err.h"
 #include "base/list.h"
+#include "base/lock.h"
 #include "stream/record.h"
 
 #define JOURNAL_MAGIC "HWJRNL1\n"
@@ -46,6 +47,7 @@ struct journal_options {
     uint64_t first_segment, segment_bytes, sync_interval_ms;
     void (*added)(struct journal_owner
                       *o); /* owner entered a batch; under the journal's lock: takes a reference */
+    struct bell *bell;     /* borrowed: what journal_wait sleeps on; NULL = its own */
 };
 
 int journal_open(const struct journal_options *options, struct journal **ret,
@@ -55,7 +57,8 @@ int journal_open(const struct journal_options *options, struct journal **ret,
 void journal_close(struct journal *j, bool remove);
 
 /*
- * Adds one record of the owner: the open record too when the segment lacks it. *ret_segment gets
+ * Adds one record of the owner: the open record too when the segment lacks it. The log thread is
+ * not woken: the caller rings the bell once it has left its own locks. *ret_segment gets
  * the segment it will be in. -ERR_LIMIT (LIMIT_JOURNAL_PENDING), -ERR_NO_MEMORY, -ERR_IO (the last
  * write failed and no new segment could be begun yet): nothing was added.
  */

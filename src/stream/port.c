@@ -39,6 +39,7 @@ struct port *port_get(struct hub *h, struct loop *loop)
         list_init(&p->dirty);
         list_init(&p->stop);
         p->msg.deliver = deliver;
+        p->ring.run = port_ring;
         buf_init(&p->frame, LIMIT_FRAME);
         buf_init(&p->text, LIMIT_STREAM_EVENT);
         list_append(&h->ports, &p->link);
@@ -57,40 +58,55 @@ void port_unref(struct port *p)
     mem_free(p);
 }
 
-static void post_locked(struct port *p)
+/* True when the caller is to send the message, once it has left the lock: the loop would only wait for that. */
+static bool claim_post(struct port *p)
 {
     p->needs_post = false;
     if (p->is_posted)
-        return;
+        return false;
     p->is_posted = true;
     atomic_fetch_add(&p->refs, 1); /* the message's */
-    loop_post(p->loop, &p->msg);
+    return true;
 }
 
 void port_mark(struct port *p, struct feed *f, bool post)
 {
+    bool posts = false;
     lock_enter(&p->lock);
     if (!f->is_dirty) {
         f->is_dirty = true;
         list_append(&p->dirty, &f->dirty_link);
     }
     if (post)
-        post_locked(p);
+        posts = claim_post(p);
     else
         p->needs_post = true;
     lock_leave(&p->lock);
+    if (posts)
+        loop_post(p->loop, &p->msg);
 }
 
-void ports_post(struct hub *h)
+/* A port that has news nobody has told its loop, claimed; or NULL. */
+static struct port *claim_next(struct hub *h)
 {
+    struct port *found = NULL;
     lock_enter(&h->ports_lock);
     list_each(n, &h->ports)
     {
         struct port *p = container_of(n, struct port, link);
         lock_enter(&p->lock);
-        if (p->needs_post)
-            post_locked(p);
+        bool is_claimed = !found && p->needs_post && claim_post(p);
         lock_leave(&p->lock);
+        if (is_claimed)
+            found = p;
     }
     lock_leave(&h->ports_lock);
+    return found;
+}
+
+void ports_post(struct hub *h)
+{
+    struct port *p;
+    while ((p = claim_next(h)))
+        loop_post(p->loop, &p->msg);
 }

@@ -73,6 +73,7 @@ int stream_create(struct hub *h, const struct stream_new *what, struct stream **
     s->created_ms = clock_wall_ms();
     s->has_live_ref = true;
     atomic_init(&s->refs, 2);
+    atomic_init(&s->producers, 1);
     int r = -ERR_LIMIT;
     lock_enter(&h->table_lock);
     s->key = h->next_key++;
@@ -113,17 +114,25 @@ struct stream *stream_ref(struct stream *s)
     return s;
 }
 
-/*
- * Two references left, the caller's and the hub's, which keeps a live stream alive: when nobody has
- * closed the stream by now, nobody ever will.
- */
-static void close_if_abandoned(struct stream *s)
+struct stream *stream_ref_producer(struct stream *s)
 {
-    lock_enter(&s->lock);
-    bool is_abandoned = s->has_live_ref && !s->is_closed && atomic_load(&s->refs) == 2;
-    lock_leave(&s->lock);
-    if (is_abandoned)
-        stream_close(s, "interrupted", NULL);
+    unsigned before = atomic_fetch_add(&s->producers, 1);
+    BUG_ON(before == 0); /* whoever comes after the last one may find the stream ended */
+    return stream_ref(s);
+}
+
+void stream_unref_producer(struct stream *s)
+{
+    if (!s)
+        return;
+    unsigned before = atomic_fetch_sub(&s->producers, 1);
+    BUG_ON(before == 0);
+    if (before == 1 && !stream_is_closed(s)) {
+        LOG_ERROR("stream", "abandoned by what wrote it", LOG_S("stream", s->id),
+                  LOG_S("kind", s->kind));
+        stream_close(s, "error", NULL);
+    }
+    stream_unref(s);
 }
 
 void stream_unref(struct stream *s)
@@ -134,8 +143,6 @@ void stream_unref(struct stream *s)
     while (refs > 2)
         if (atomic_compare_exchange_weak(&s->refs, &refs, refs - 1))
             return;
-    if (refs == 2)
-        close_if_abandoned(s);
     struct hub *h = s->hub;
     lock_enter(&h->table_lock); /* whoever finds the stream takes its reference under this lock */
     bool is_last = atomic_fetch_sub(&s->refs, 1) == 1;
@@ -296,6 +303,8 @@ int stream_append(struct stream *s, enum stream_event_type type, struct span pay
     lock_enter(&s->lock);
     int r = append_locked(s, type, payload);
     lock_leave(&s->lock);
+    if (s->is_durable)
+        hub_wake_log(s->hub);
     return r;
 }
 
@@ -348,6 +357,8 @@ void stream_close(struct stream *s, const char *reason, const char *extra)
     lock_enter(&s->lock);
     bool drops = close_locked(s, reason, span_of(payload, payload ? len : 0));
     lock_leave(&s->lock);
+    if (s->is_durable)
+        hub_wake_log(s->hub);
     if (drops)
         stream_unref(s);
 }

@@ -81,16 +81,24 @@ struct stream_new {
 /* An unguessable id. Thread: any. */
 void stream_new_id(char ret[STORE_ID_MAX]);
 /*
- * A new stream with an unguessable id and one reference. It exists for a later process from its
- * first committed event on. Giving up the last reference without stream_close closes it as
- * "interrupted". -ERR_LIMIT (LIMIT_STREAMS_COUNT), -ERR_NO_MEMORY.
+ * A new stream with an unguessable id and one reference, a producer's. It exists for a later process
+ * from its first committed event on. -ERR_LIMIT (LIMIT_STREAMS_COUNT), -ERR_NO_MEMORY.
  */
 int stream_create(struct hub *h, const struct stream_new *what, struct stream **ret,
                   struct err *err) MUST_CHECK;
 const char *stream_id(const struct stream *s);
 const char *stream_tenant(const struct stream *s);
+/*
+ * References are of two kinds. A reader's keeps the memory and nothing else: it neither holds a
+ * stream open nor ends it. A producer's says that more events may come: when the last producer
+ * lets go without stream_close, nobody will ever write the end, so the stream is ended at once, as
+ * "error", for all who follow it. Each kind is given up by its own function; only who holds a
+ * producer's reference may make another.
+ */
 struct stream *stream_ref(struct stream *s);
 void stream_unref(struct stream *s);
+struct stream *stream_ref_producer(struct stream *s);
+void stream_unref_producer(struct stream *s);
 
 /*
  * 0; -ERR_LIMIT (the log is behind by LIMIT_STREAM_BACKLOG: wait and try again); -ERR_TOO_LARGE;

@@ -86,8 +86,9 @@ size_t tail_bytes_from(const struct tail *t, uint64_t seq);
 /* ---- stream ---- */
 
 struct stream {
-    struct hub *hub; /* ref */
-    _Atomic unsigned refs;
+    struct hub *hub;            /* ref */
+    _Atomic unsigned refs;      /* of both kinds */
+    _Atomic unsigned producers; /* of those, the producers' */
     _Atomic bool stop;
     bool is_durable;
     char id[STORE_ID_MAX], tenant[STORE_ID_MAX], kind[32];
@@ -158,6 +159,9 @@ struct hub {
     struct list delayed; /* streams to look at again at … */
     uint64_t delayed_ms;
 
+    struct bell
+        bell; /* the log thread's; here because it may be rung until the last reference goes */
+    _Atomic bool is_from_loop; /* of the pending batch: a loop gathers by itself */
     _Atomic size_t recovering; /* recovered streams that the store lacks yet */
     uint64_t *old_files;       /* owned: numbers of the files they came from; log thread's */
     size_t old_file_count;
@@ -179,6 +183,11 @@ struct hub {
     _Atomic bool stop_log;
 };
 void hub_unref(struct hub *h);
+/*
+ * Something is in the journal's pending batch: the log thread is woken, from a loop at the end of its turn, so that all the
+ * turn's events are one batch. No lock held. Thread: any.
+ */
+void hub_wake_log(struct hub *h);
 /* The log thread will call stream_spill. Thread: any; the stream's lock may be held. */
 void hub_attention(struct hub *h, struct stream *s);
 /*
@@ -219,6 +228,8 @@ struct port {
     bool needs_post;
     struct loop_msg msg;
     struct buf frame, text; /* the loop's: one event encoded; tokens being merged */
+    struct loop_defer ring; /* the loop's: wakes the log thread */
+    struct hub *rings_for;  /* ref while `ring` is due */
 };
 struct port *port_get(struct hub *h, struct loop *loop); /* borrowed from the hub */
 void port_unref(struct port *p);
@@ -226,6 +237,7 @@ void port_unref(struct port *p);
  * now, else by ports_post. */
 void port_mark(struct port *p, struct feed *f, bool post);
 void ports_post(struct hub *h);
+void port_ring(struct loop_defer *d); /* hub.c: of hub_wake_log */
 
 /* ---- feeds ---- */
 

@@ -89,7 +89,7 @@ test("bad requests say what is wrong", async () => {
     ["POST", "/v1/search", { source: "particles", query: "x", k: 0 }, 400, /k must be/],
     ["POST", "/v1/search", { source: "nope", query: "x" }, 403, /not a source of this server/],
     ["POST", "/v1/sources", {}, 400, /source is missing/],
-    ["POST", "/v1/sources", { source: "https://example.org/a/b" }, 501, /not on this machine/],
+    ["POST", "/v1/sources", { source: "https://example.org/a/b" }, 403, /does not fetch from/],
     ["POST", "/v1/answers", { repo_url: "x", messages: [] }, 400, /last message/],
     ["POST", "/v1/answers", { messages: [] }, 400, /repo_url: Field required/],
   ]) {

@@ -181,7 +181,6 @@ test("kill -9 while indexing: nothing is left over and the next question is answ
   const server = await start({ args: ["--allow-path", repo], env: slowCtags() });
   const job = await indexingStarted(server, repo);
   const orphans = childrenOf(server.pid);
-  assert.ok(indexFiles(server.dataDir).some((f) => f.endsWith(".partial")));
   await server.kill9();
   for (const pid of orphans) {
     try {
@@ -190,7 +189,8 @@ test("kill -9 while indexing: nothing is left over and the next question is answ
       // it has ended with its parent
     }
   }
-  fs.writeFileSync(path.join(server.dataDir, "index", "aaaaaaaaaaaaaaaa-bbbbbbbb.hwi"), "nobody's");
+  for (const name of ["aaaaaaaaaaaaaaaa-bbbbbbbb.hwi", "aaaaaaaaaaaaaaaa.hwm", "aaaaaaaaaaaaaaaa-cccccccc.hwi.partial"])
+    fs.writeFileSync(path.join(server.dataDir, "index", name), "nobody's");
   fs.writeFileSync(path.join(server.dataDir, "index", "notes.txt"), "a person's");
   await server.restart({ env: {} });
   assert.deepEqual(indexFiles(server.dataDir), ["notes.txt"]);
@@ -215,14 +215,15 @@ test("an index that is damaged or gone is built again, and the answer says so", 
   ];
   for (const harm of spoil) {
     await server.stop();
-    const [file] = indexFiles(server.dataDir);
+    const [file] = indexFiles(server.dataDir).filter((f) => f.endsWith(".hwi"));
     harm(path.join(server.dataDir, "index", file));
     await server.restart();
     const all = await answer(server, repo);
     assert.equal(all.at(-1).data.reason, "stop");
     assert.ok(all.some((e) => e.event === "status" && /cannot be used and is built again/.test(e.data.message)), JSON.stringify(all));
     assert.ok(all.some((e) => e.event === "citation" && e.data.path === "a.py" && e.data.state === "verified"));
-    assert.equal(indexFiles(server.dataDir).length, 1);
+    assert.equal(indexFiles(server.dataDir).filter((f) => f.endsWith(".hwi")).length, 1);
+    assert.equal(indexFiles(server.dataDir).filter((f) => f.endsWith(".hwm")).length, 1);
   }
   await server.stop();
 });

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""A scriptable chat provider on loopback: OpenAI, Anthropic, Gemini and Ollama streams, and every way they fail.
+"""A scriptable chat provider on loopback: OpenAI, Azure (classic and v1), Anthropic, Gemini, Ollama and Bedrock
+ConverseStream, and every way they fail.
 
     provider.py [--port N]      prints "port N" when it listens; ends when its standard input does
 
@@ -10,22 +11,36 @@ path decides the format, as it does with the real ones. Settings:
     slow=S         before the first                       key=K       any other key is answered with 401
     status=N       answers with it                        retry=N     Retry-After of that answer, seconds
     words=W        message of that answer                 nousage=1   no token figures
+    refuse=1       the format's refusal of a prompt by    finish=F    how a whole answer ends: stop, length, filter (stop)
+                   its content filter                     think=1     a piece of thinking before the first word
+    after=W        once all events are out, last one included: cut (the connection is reset) or stall (the body has no end)
+    echo=1         error messages repeat the key          cached=N    tokens of the prompt that were in a cache
     cut=N          connection closed after N tokens       trunc=N     body ends well after N tokens, answer does not
     stall=N        silent after N tokens                  bad=N       a malformed chunk after N tokens
     error=N        the format's error event after N       comments=S  a comment each S seconds while silent (SSE)
     times=N        what fails, fails N times per script and run name (run=X); then all is well
 
-GET /_log: list of requests in order: path, format, model, key, prompt, tokens sent, done, closed (by the client), closed_at, began_at
-(Unix seconds). POST /_reset forgets them.
+GET /_log: list of requests in order: path, query, format, headers, model, key, role, prompt, stream, signature (what is
+wrong with it, or null), tokens sent, done (as scripted), cut, closed (by the client), closed_at, began_at (Unix seconds).
+POST /_reset forgets them.
+
+Bedrock requests are accepted with a bearer token, or signed with the key pair of the provider's own documentation, which
+is no secret: AKIDEXAMPLE / wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY. The signature is computed anew from the request as
+it arrived (AWS Signature Version 4); one that differs is answered with 403, as the service does. Azure requests without
+api-version (classic), model (v1) or api-key are refused.
 """
 import argparse
 import asyncio
+import hashlib
+import hmac
 import json
+import struct
 import sys
 import time
 import urllib.parse
+import zlib
 
-FAILURES = {"status", "cut", "trunc", "stall", "bad", "error", "slow"}
+FAILURES = {"status", "cut", "trunc", "stall", "bad", "error", "slow", "refuse", "after"}
 seen = []
 failed = {}
 
@@ -42,8 +57,15 @@ def script_of(path):
 
 
 def format_of(path):
+    path = path.partition("?")[0]
     if ":streamGenerateContent" in path:
         return "gemini"
+    if path.endswith("/converse-stream"):
+        return "bedrock"
+    if path.endswith("/openai/v1/chat/completions"):
+        return "azure_v1"
+    if "/openai/deployments/" in path:
+        return "azure"
     if path.endswith("/api/chat"):
         return "ollama"
     if path.endswith("/messages"):
@@ -60,7 +82,7 @@ def key_of(headers):
 def prompt_of(format_name, body):
     if format_name == "gemini":
         return "".join(p.get("text", "") for c in body.get("contents", []) for p in c.get("parts", []))
-    content = body.get("messages", [{}])[0].get("content", "")
+    content = body.get("messages", [{}])[0].get("content", "") # Bedrock: blocks of text
     return content if isinstance(content, str) else "".join(p.get("text", "") for p in content)
 
 
@@ -74,8 +96,16 @@ def line(value):
 
 
 class OpenAI:
-    def __init__(self, usage):
-        self.usage = usage
+    kind = "text/event-stream"
+    finishes = {"stop": "stop", "length": "length", "filter": "content_filter"}
+
+    def __init__(self, settings, key):
+        self.usage = "nousage" not in settings
+        self.finish = self.finishes[settings.get("finish", "stop")]
+        self.cached = int(settings.get("cached", 0))
+        self.words = settings.get("words", "").replace("_", " ")
+        if "echo" in settings:
+            self.words = f"{self.words or 'refused'}: your key is {key}, yes, {key}"
 
     def start(self):
         return b""
@@ -83,23 +113,62 @@ class OpenAI:
     def token(self, text):
         return sse({"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": text}}]})
 
+    def thinking(self, text):
+        return sse({"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"reasoning_content": text}}]})
+
     def end(self, prompt, done):
-        last = sse({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+        last = sse({"choices": [{"index": 0, "delta": {}, "finish_reason": self.finish}]})
         if self.usage:
-            last += sse({"choices": [], "usage": {"prompt_tokens": prompt, "completion_tokens": done,
-                                                  "total_tokens": prompt + done}})
+            usage = {"prompt_tokens": prompt, "completion_tokens": done, "total_tokens": prompt + done}
+            if self.cached:
+                usage["prompt_tokens_details"] = {"cached_tokens": self.cached}
+            last += sse({"choices": [], "usage": usage})
         return last + sse("[DONE]")
 
     def error(self):
-        return sse({"error": {"message": "The server is overloaded", "type": "server_error", "code": None}})
+        return sse({"error": {"message": self.words or "The server is overloaded", "type": "server_error", "code": None}})
 
     def bad(self):
         return b"data: {\"choices\":[{\"delta\":\n\n"
 
+    def refusal(self):
+        """Status, body, more headers: what a prompt that the filter does not let through is answered with."""
+        return 400, {"error": {"message": "Invalid prompt: it was flagged by our safety system.", "type": "invalid_request_error",
+                               "code": "content_policy_violation"}}, ""
+
+    def problem(self, status, words):
+        """Body and more headers of an error answer."""
+        return {"error": {"message": words}}, ""
+
+
+class Azure(OpenAI):
+    """The OpenAI events, wrapped in what the content filter found."""
+
+    def start(self):
+        return sse({"id": "", "object": "", "model": "", "choices": [], "prompt_filter_results": [
+            {"prompt_index": 0, "content_filter_results": {"hate": {"filtered": False, "severity": "safe"}}}]})
+
+    def token(self, text):
+        return sse({"object": "chat.completion.chunk", "choices": [
+            {"index": 0, "delta": {"content": text}, "finish_reason": None, "logprobs": None,
+             "content_filter_results": {"hate": {"filtered": False, "severity": "safe"}}}]})
+
+    def refusal(self):
+        return 400, {"error": {"message": "The response was filtered due to the prompt triggering Azure OpenAI's content "
+                                          "management policy.", "type": None, "param": "prompt", "code": "content_filter",
+                               "status": 400, "innererror": {"code": "ResponsibleAIPolicyViolation"}}}, ""
+
+    def problem(self, status, words):
+        return {"error": {"code": str(status), "message": words}}, ""
+
 
 class Anthropic(OpenAI):
+    finishes = {"stop": "end_turn", "length": "max_tokens", "filter": "refusal"}
+
     def start(self):
-        usage = {"input_tokens": 11, "output_tokens": 1} if self.usage else {}
+        usage = {"input_tokens": 11 - self.cached, "output_tokens": 1} if self.usage else {}
+        if usage and self.cached:
+            usage["cache_read_input_tokens"] = self.cached
         return sse({"type": "message_start", "message": {"role": "assistant", "content": [], "usage": usage}},
                    "message_start") + sse({"type": "content_block_start", "index": 0,
                                            "content_block": {"type": "text", "text": ""}}, "content_block_start")
@@ -108,49 +177,174 @@ class Anthropic(OpenAI):
         return sse({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}},
                    "content_block_delta")
 
+    def thinking(self, text):
+        return sse({"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": text}},
+                   "content_block_delta")
+
     def end(self, prompt, done):
-        usage = {"output_tokens": done} if self.usage else {}
+        usage = {"output_tokens": max(done, 1)} if self.usage else {} # the end of the turn is a token, too
         return sse({"type": "content_block_stop", "index": 0}, "content_block_stop") + sse(
-            {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": usage}, "message_delta") + sse(
+            {"type": "message_delta", "delta": {"stop_reason": self.finish}, "usage": usage}, "message_delta") + sse(
                 {"type": "message_stop"}, "message_stop")
 
     def error(self):
-        return sse({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}, "error")
+        return sse({"type": "error", "error": {"type": "overloaded_error", "message": self.words or "Overloaded"}}, "error")
+
+    def problem(self, status, words):
+        kind = {401: "authentication_error", 429: "rate_limit_error"}.get(status, "invalid_request_error")
+        kind = kind if status < 500 else "api_error"
+        return {"type": "error", "error": {"type": kind, "message": words}}, ""
+
+    def refusal(self):
+        return 400, {"type": "error", "error": {"type": "invalid_request_error",
+                                                "message": "Output blocked by content filtering policy"}}, ""
 
 
 class Gemini(OpenAI):
+    finishes = {"stop": "STOP", "length": "MAX_TOKENS", "filter": "SAFETY"}
+
     def token(self, text):
         return sse({"candidates": [{"content": {"role": "model", "parts": [{"text": text}]}, "index": 0}]})
 
+    def thinking(self, text):
+        return sse({"candidates": [{"content": {"role": "model", "parts": [{"text": text, "thought": True}]}, "index": 0}]})
+
     def end(self, prompt, done):
-        last = {"candidates": [{"content": {"parts": [{"text": ""}]}, "finishReason": "STOP"}]}
+        last = {"candidates": [{"content": {"parts": [{"text": ""}]}, "finishReason": self.finish}]}
         if self.usage:
             last["usageMetadata"] = {"promptTokenCount": prompt, "candidatesTokenCount": done,
                                      "totalTokenCount": prompt + done}
+            if self.cached:
+                last["usageMetadata"]["cachedContentTokenCount"] = self.cached
         return sse(last)
 
     def error(self):
-        return sse({"error": {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"}})
+        return sse({"error": {"code": 503, "message": self.words or "The model is overloaded.", "status": "UNAVAILABLE"}})
+
+    def problem(self, status, words):
+        name = {401: "UNAUTHENTICATED", 429: "RESOURCE_EXHAUSTED", 500: "INTERNAL", 503: "UNAVAILABLE"}.get(status, "INVALID_ARGUMENT")
+        return {"error": {"code": status, "message": words, "status": name}}, ""
+
+    def refusal(self):
+        """No error: an answer without candidates."""
+        return 200, {"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": PROMPT_TOKENS}}, ""
 
 
 class Ollama(OpenAI):
+    kind = "application/x-ndjson"
+    finishes = {"stop": "stop", "length": "length", "filter": "stop"} # it has no filter
+
     def token(self, text):
         return line({"model": "m", "message": {"role": "assistant", "content": text}, "done": False})
 
+    def thinking(self, text):
+        return line({"model": "m", "message": {"role": "assistant", "content": "", "thinking": text}, "done": False})
+
     def end(self, prompt, done):
-        last = {"model": "m", "message": {"role": "assistant", "content": ""}, "done": True, "done_reason": "stop"}
+        last = {"model": "m", "message": {"role": "assistant", "content": ""}, "done": True, "done_reason": self.finish}
         if self.usage:
             last.update(prompt_eval_count=prompt, eval_count=done)
         return line(last)
 
     def error(self):
-        return line({"error": "model runner has unexpectedly stopped"})
+        return line({"error": self.words or "model runner has unexpectedly stopped"})
 
     def bad(self):
         return b"<html>not a line of JSON</html>\n"
 
+    def problem(self, status, words):
+        return {"error": words}, ""
 
-FORMATS = {"openai": OpenAI, "anthropic": Anthropic, "gemini": Gemini, "ollama": Ollama}
+
+def message(headers, value):
+    """One message of the binary event stream: lengths, checksum, headers (type 7: string), payload, checksum."""
+    head = b"".join(struct.pack("!B", len(name)) + name.encode() + struct.pack("!BH", 7, len(text)) + text.encode()
+                    for name, text in headers.items())
+    payload = json.dumps(value).encode()
+    prelude = struct.pack("!II", 12 + len(head) + len(payload) + 4, len(head))
+    whole = prelude + struct.pack("!I", zlib.crc32(prelude)) + head + payload
+    return whole + struct.pack("!I", zlib.crc32(whole))
+
+
+def event(name, value):
+    return message({":event-type": name, ":content-type": "application/json", ":message-type": "event"}, value)
+
+
+class Bedrock(OpenAI):
+    kind = "application/vnd.amazon.eventstream"
+    finishes = {"stop": "end_turn", "length": "max_tokens", "filter": "guardrail_intervened"}
+
+    def start(self):
+        return event("messageStart", {"role": "assistant"})
+
+    def token(self, text):
+        return event("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": text}})
+
+    def thinking(self, text):
+        return event("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"reasoningContent": {"text": text}}})
+
+    def end(self, prompt, done):
+        last = event("contentBlockStop", {"contentBlockIndex": 0}) + event("messageStop", {"stopReason": self.finish})
+        if self.usage:
+            last += event("metadata", {"usage": {"inputTokens": prompt, "outputTokens": done, "totalTokens": prompt + done},
+                                       "metrics": {"latencyMs": 1}})
+        return last
+
+    def error(self):
+        return message({":exception-type": "modelStreamErrorException", ":content-type": "application/json",
+                        ":message-type": "exception"}, {"message": "The model had an error while answering"})
+
+    def bad(self):
+        """Well formed but for one bit of the payload: the checksum tells."""
+        data = bytearray(self.token("never"))
+        data[-8] ^= 1
+        return bytes(data)
+
+    def problem(self, status, words):
+        name = {403: "AccessDeniedException", 429: "ThrottlingException", 500: "InternalServerException",
+                503: "ServiceUnavailableException"}.get(status, "ValidationException")
+        return {"message": words}, f"x-amzn-ErrorType: {name}\r\n"
+
+    def refusal(self):
+        """A guardrail does not fail the call: it answers in the model's place."""
+        return None
+
+
+ACCESS_KEY, SECRET_KEY = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
+
+
+def signature_problem(path, headers, body):
+    """None when the request carries a bearer token or a right signature (Version 4), else what is wrong."""
+    given = headers.get("authorization", "")
+    if given.startswith("Bearer "):
+        return None
+    if not given.startswith("AWS4-HMAC-SHA256 "):
+        return "Missing Authentication Token"
+    parts = dict(part.strip().split("=", 1) for part in given[len("AWS4-HMAC-SHA256 "):].split(","))
+    key, day, region, service, last = (parts["Credential"].split("/") + [""] * 5)[:5]
+    signed = parts["SignedHeaders"].split(";")
+    date = headers.get("x-amz-date", "")
+    needed = {"host", "x-amz-date"} | {n for n in headers if n == "x-amz-security-token"}
+    if key != ACCESS_KEY or service != "bedrock" or last != "aws4_request" or not date.startswith(day):
+        return f"The security token included in the request is invalid: {parts['Credential']}"
+    if signed != sorted(signed) or needed - set(signed):
+        return f"Headers that must be signed are not: {sorted(needed - set(signed))}"
+    path, _, query = path.partition("?")
+    canonical = "\n".join(["POST", urllib.parse.quote(path, safe="/-_.~"), query,
+                           *(f"{name}:{headers.get(name, '')}" for name in signed), "", ";".join(signed),
+                           hashlib.sha256(body).hexdigest()])
+    text = "\n".join(["AWS4-HMAC-SHA256", date, f"{day}/{region}/{service}/{last}",
+                      hashlib.sha256(canonical.encode()).hexdigest()])
+    mac = f"AWS4{SECRET_KEY}".encode()
+    for piece in (day, region, service, last, text):
+        mac = hmac.digest(mac, piece.encode(), "sha256")
+    if mac.hex() != parts["Signature"]:
+        return "The request signature we calculated does not match the signature you provided."
+    return None
+
+
+FORMATS = {"openai": OpenAI, "azure": Azure, "azure_v1": Azure, "anthropic": Anthropic, "gemini": Gemini, "ollama": Ollama,
+           "bedrock": Bedrock}
 PROMPT_TOKENS = 11
 
 
@@ -188,9 +382,17 @@ async def misbehave(writer, settings, form, at):
     return settings.get("trunc") == str(at)
 
 
+async def ignore_the_end(settings):
+    if "after" in settings:
+        await asyncio.sleep(0.05 if settings["after"] == "cut" else 3600) # the events are read by then
+        raise Cut
+
+
 async def stream(writer, settings, form, record):
     await silent(writer, settings, float(settings.get("slow", 0)))
     await send(writer, form.start())
+    if "think" in settings:
+        await send(writer, form.thinking("Let me think about w0. "))
     count = int(settings.get("tokens", 5))
     for i in range(count):
         if await misbehave(writer, settings, form, i):
@@ -200,6 +402,7 @@ async def stream(writer, settings, form, record):
         await asyncio.sleep(float(settings.get("pace", 0)))
     if not await misbehave(writer, settings, form, count):
         await send(writer, form.end(PROMPT_TOKENS, count))
+        await ignore_the_end(settings)
 
 
 def plain(status, body, extra=""):
@@ -208,32 +411,55 @@ def plain(status, body, extra=""):
             f"Connection: close\r\n{extra}\r\n").encode() + data
 
 
-def refusal(settings, key):
-    if "key" in settings and key != settings["key"]:
-        return plain(401, {"error": {"message": f"Incorrect API key provided: {key}", "type": "invalid_request_error",
-                                     "code": "invalid_api_key"}})
+def refusal(settings, form, record):
+    if "key" in settings and record["key"] != settings["key"]:
+        body, extra = form.problem(401, f"Incorrect API key provided: {record['key']}")
+        return plain(401, body, extra)
+    if record["signature"]:
+        body, extra = form.problem(403, record["signature"])
+        return plain(403, body, extra)
+    if record["format"].startswith("azure") and not record["headers"].get("api-key"):
+        return plain(401, {"error": {"code": "401", "message": "Access denied due to missing subscription key."}})
+    if (record["format"] == "azure" and "api-version=" not in record["query"]) \
+            or (record["format"] == "azure_v1" and not record["model"]):
+        return plain(404, {"error": {"code": "404", "message": "Resource not found"}})
     if "status" in settings:
-        extra = f"Retry-After: {settings['retry']}\r\n" if "retry" in settings else ""
-        words = settings.get("words", "no").replace("_", " ")
-        return plain(int(settings["status"]), {"error": {"message": words}}, extra)
-    return None
+        body, extra = form.problem(int(settings["status"]), form.words or "no")
+        extra += f"Retry-After: {settings['retry']}\r\n" if "retry" in settings else ""
+        return plain(int(settings["status"]), body, extra)
+    refused = form.refusal() if "refuse" in settings else None
+    return plain(*refused) if refused else None
 
 
-def record_of(path, headers, asked):
-    name = format_of(path)
-    return {"path": path, "format": name, "model": asked.get("model"), "key": key_of(headers),
-            "prompt": prompt_of(name, asked), "tokens": 0, "done": False, "closed": False, "closed_at": None,
-            "began_at": time.time()}
+def model_of(name, path, asked):
+    """Where the format says it: in the body, or in the path."""
+    path = urllib.parse.unquote(path.partition("?")[0])
+    if name == "gemini":
+        return path.rpartition("/models/")[2].partition(":")[0]
+    if name == "bedrock":
+        return path.rpartition("/model/")[2].removesuffix("/converse-stream")
+    if name == "azure":
+        return path.rpartition("/deployments/")[2].partition("/")[0]
+    return asked.get("model")
+
+
+def record_of(path, headers, body):
+    name, asked = format_of(path), json.loads(body or b"{}")
+    first = (asked.get("messages") or asked.get("contents") or [{}])[0]
+    return {"path": path, "query": path.partition("?")[2], "format": name, "headers": headers,
+            "model": model_of(name, path, asked), "key": key_of(headers), "role": first.get("role"),
+            "prompt": prompt_of(name, asked), "stream": asked.get("stream"),
+            "signature": signature_problem(path, headers, body) if name == "bedrock" else None, "tokens": 0,
+            "done": False, "cut": False, "closed": False, "closed_at": None, "began_at": time.time()}
 
 
 async def chat(writer, settings, record):
-    form = FORMATS[record["format"]]("nousage" not in settings)
-    refused = refusal(settings, record["key"])
+    form = FORMATS[record["format"]](settings, record["key"])
+    refused = refusal(settings, form, record)
     if refused:
         writer.write(refused)
     else:
-        kind = "application/x-ndjson" if record["format"] == "ollama" else "text/event-stream"
-        writer.write(f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n"
+        writer.write(f"HTTP/1.1 200 OK\r\nContent-Type: {form.kind}\r\nTransfer-Encoding: chunked\r\n"
                      "Connection: close\r\n\r\n".encode())
         await stream(writer, settings, form, record)
         writer.write(b"0\r\n\r\n")
@@ -254,13 +480,16 @@ async def read_request(reader):
 async def chat_until_closed(reader, writer, path, headers, body):
     """One request a connection: each close is one run's."""
     settings, _ = script_of(path)
-    record = record_of(path, headers, json.loads(body or b"{}"))
+    record = record_of(path, headers, body)
     seen.append(record)
     answer = asyncio.create_task(chat(writer, settings, record))
     gone = asyncio.create_task(reader.read(1))
     await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
     if answer.done():
         gone.cancel()
+        record["cut"] = isinstance(answer.exception(), Cut)
+        if isinstance(answer.exception(), ConnectionError): # a reset reached the writing side first
+            record.update(closed=True, closed_at=time.time())
         answer.result() # raises Cut
     else:
         record.update(closed=True, closed_at=time.time())

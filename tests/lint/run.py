@@ -9,8 +9,8 @@ import unittest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import common
 
-LINTS = ["layers", "headers", "banned", "length", "format", "links", "hosts", "licence", "scripts",
-         "spelling"]
+LINTS = ["layers", "headers", "banned", "length", "format", "links", "hosts", "licence", "operations",
+         "scripts", "spelling"]
 
 
 def main(only):

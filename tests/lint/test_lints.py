@@ -17,6 +17,7 @@ import layers
 import length
 import licence
 import links
+import operations
 import scripts
 import spelling
 
@@ -220,6 +221,36 @@ class LintTest(unittest.TestCase):
     def test_spelling_finds_a_known_mistake(self):
         self.put("docs/a.md", "x\n" "We rec" "ieve it.\n")
         self.assert_found(spelling, "docs/a.md", 2, "receive")
+
+
+class OperationsTest(unittest.TestCase):
+    LIMITS = ("#define LIMIT_A (64u << 10) /* of a */\n#define LIMIT_B \\\n    (2u * LIMIT_A) /* of b,\n two lines */\n"
+              "#define TIMEOUT_C_MS 1500 /* waits */\n#define LIMIT_D_COUNT 1000 /* many */\n")
+    METRICS = "METRIC_COUNTER(\"hw_\"\n \"x_total\",\n \"Things\" \" done\"),\nMETRIC_TIMES(\"hw_s\", \"Long\", b)\n"
+    DOC = ("<!-- metrics: from the source -->\n| metric | kind | what |\n|---|---|---|\n| `hw_s` | histogram | Long |\n"
+           "| `hw_x_total` | counter | Things done |\n<!-- end of metrics -->\n<!-- limits: from the source -->\n"
+           "| bound | value | of what, and past it |\n|---|---|---|\n| `LIMIT_A` | 64 KiB | of a |\n"
+           "| `LIMIT_B` | 128 KiB | of b, two lines |\n| `TIMEOUT_C_MS` | 1.5 s | waits |\n"
+           "| `LIMIT_D_COUNT` | 1,000 | many |\n<!-- end of limits -->\n")
+
+    def found(self, doc, limits):
+        with tempfile.TemporaryDirectory() as root:
+            for name, text in (("docs/operations.md", doc), ("src/base/limits.h", limits), ("src/net/m.c", self.METRICS)):
+                os.makedirs(os.path.dirname(os.path.join(root, name)), exist_ok=True)
+                with open(os.path.join(root, name), "w", encoding="utf-8") as f:
+                    f.write(text)
+            return [message for _, _, message in operations.check(root)]
+
+    def test_good(self):
+        self.assertEqual(self.found(self.DOC, self.LIMITS), [])
+
+    def test_a_changed_value_a_missing_row_and_a_row_too_many(self):
+        self.assertIn("`LIMIT_A` | 128 KiB", self.found(self.DOC, self.LIMITS.replace("64u", "128u"))[0])
+        self.assertIn("hw_s", self.found(self.DOC.replace("| `hw_s` | histogram | Long |\n", ""), self.LIMITS)[0])
+        self.assertIn("not in the source", self.found(self.DOC.replace("|\n<!-- end of l", "|\n| `X` |\n<!-- end of l"), self.LIMITS)[0])
+
+    def test_a_bound_without_words(self):
+        self.assertIn("no comment", self.found(self.DOC.replace("| many |", "|  |"), self.LIMITS.replace(" /* many */", ""))[0])
 
 
 if __name__ == "__main__":

@@ -5,9 +5,14 @@
 #include "base/json.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "base/metric.h"
 #include "base/proc.h"
 
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 static void span_next_yields_empty_pieces(void **state)
 {
@@ -183,6 +188,122 @@ static void proc_names_what_went_wrong(void **state)
     buf_done(&out);
 }
 
+static void metrics_of_one_name_are_printed_together(void **state)
+{
+    (void)state;
+    static _Atomic int64_t buckets[METRIC_BUCKETS];
+    static struct metric table[] = {
+        {.name = "t_requests_total", .help = "Requests", .labels = "by=\"a\""},
+        METRIC_GAUGE("t_open", "Open"),
+        {.name = "t_requests_total", .help = "Requests", .labels = "by=\"b\""},
+        METRIC_TIMES("t_wait_seconds", "Waits", buckets),
+    };
+    metric_register(table, 2);
+    metric_register(table, 4);
+    metric_add(&table[0], 3);
+    metric_set(&table[1], -1);
+    metric_add(&table[2], 4);
+    metric_time(&table[3], 10); /* bounds are inclusive */
+    metric_time(&table[3], 11);
+    metric_time(&table[3], 999999);
+    struct buf out = BUF_INIT(10000);
+    metric_print_prometheus(&out);
+    assert_non_null(strstr(buf_str(&out), "# HELP t_requests_total Requests\n"
+                                          "# TYPE t_requests_total counter\n"
+                                          "t_requests_total{by=\"a\"} 3\n"
+                                          "t_requests_total{by=\"b\"} 4\n"
+                                          "# HELP t_open Open\n# TYPE t_open gauge\nt_open -1\n"
+                                          "# HELP t_wait_seconds Waits\n"
+                                          "# TYPE t_wait_seconds histogram\n"
+                                          "t_wait_seconds_bucket{le=\"0.01\"} 1\n"
+                                          "t_wait_seconds_bucket{le=\"0.05\"} 2\n"));
+    assert_non_null(strstr(buf_str(&out), "t_wait_seconds_bucket{le=\"120\"} 2\n"
+                                          "t_wait_seconds_bucket{le=\"+Inf\"} 3\n"
+                                          "t_wait_seconds_sum 1000.020\n"
+                                          "t_wait_seconds_count 3\n"));
+    buf_clear(&out);
+    metric_print_json(&out);
+    assert_string_equal(buf_str(&out),
+                        "{\"t_requests_total{by=\\\"a\\\"}\":3,\"t_open\":-1,"
+                        "\"t_requests_total{by=\\\"b\\\"}\":4,"
+                        "\"t_wait_seconds_count\":3,\"t_wait_seconds_sum_ms\":1000020}");
+    buf_done(&out);
+}
+
+struct watched {
+    struct buf out, complaints;
+    int ticks, max_ticks, fd;
+};
+
+static int count_ticks(void *ctx, struct err *err)
+{
+    struct watched *w = ctx;
+    return ++w->ticks >= w->max_ticks ? err_set(err, ERR_LIMIT, "enough") : 0;
+}
+
+static int take_piece(void *ctx, struct span piece, struct err *err)
+{
+    struct watched *w = ctx;
+    (void)err;
+    buf_put_span(&w->out, piece);
+    return 0;
+}
+
+static void take_complaint(void *ctx, struct span piece)
+{
+    struct watched *w = ctx;
+    buf_put_span(&w->complaints, piece);
+}
+
+static int watch(const char *script, struct watched *w, struct err *err)
+{
+    const char *argv[] = {"sh", "-c", script, NULL}, *env[] = {"ONLY=this", NULL};
+    int status;
+    struct proc_options o = {
+        .argv = argv,
+        .env = env,
+        .is_env_whole = true,
+        .inherit_fd = w->fd,
+        .ctx = w,
+        .on_out = take_piece,
+        .on_err = take_complaint,
+        .tick = count_ticks,
+    };
+    return proc_run(&o, NULL, NULL, &status, err);
+}
+
+static void proc_hands_over_what_it_is_told_to_and_nothing_else(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    int first = memfd_create("", MFD_CLOEXEC), fd = fcntl(first, F_DUPFD_CLOEXEC, 90);
+    assert_true(fd >= 90 && fd < 100);
+    close(first);
+    assert_int_equal(write(fd, "secret", 6), 6);
+    struct watched w = {BUF_INIT(4096), BUF_INIT(4096), 0, 1000, fd};
+    assert_int_equal(setenv("NOT_FOR_CHILDREN", "x", 1), 0);
+    assert_int_equal(watch("cat /proc/self/fd/3; echo $ONLY$NOT_FOR_CHILDREN; echo oh >&2; ls "
+                           "/proc/self/fd/9? || true",
+                           &w, &err),
+                     0);
+    assert_string_equal(buf_str(&w.out), "secretthis\n"); /* and not the descriptor's own number */
+    assert_true(span_starts(buf_span(&w.complaints), SPAN_LIT("oh\n")));
+    close(fd);
+    buf_done(&w.out);
+    buf_done(&w.complaints);
+}
+
+static void proc_ends_a_child_when_its_watcher_says_so(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct watched w = {BUF_INIT(4096), BUF_INIT(4096), 0, 3, 0};
+    assert_int_equal(watch("exec sleep 100", &w, &err), -ERR_LIMIT);
+    assert_string_equal(err.msg, "enough");
+    buf_done(&w.out);
+    buf_done(&w.complaints);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -197,6 +318,9 @@ int main(void)
         cmocka_unit_test(hashes_match_published_values),
         cmocka_unit_test(proc_feeds_and_reads_a_child),
         cmocka_unit_test(proc_names_what_went_wrong),
+        cmocka_unit_test(metrics_of_one_name_are_printed_together),
+        cmocka_unit_test(proc_hands_over_what_it_is_told_to_and_nothing_else),
+        cmocka_unit_test(proc_ends_a_child_when_its_watcher_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

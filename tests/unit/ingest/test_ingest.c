@@ -6,6 +6,10 @@
 #include "ingest/walk.h"
 #include "tree.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <time.h>
+
 static struct ingest *open_tree(const struct ingest_options *o)
 {
     struct ingest *in = NULL;
@@ -257,6 +261,9 @@ static void ingest_skips_a_file_with_a_read_error(void **state)
     assert_int_equal(r, 0);
     assert_string_equal(buf_str(&b), "b.c ");
     assert_non_null(strstr(reason_of(in, "a.c"), "input/output error"));
+    struct ingest_progress p;
+    ingest_progress(in, &p);
+    assert_int_equal(p.failed_count, 1); /* to be tried again, unlike what is binary */
     buf_done(&b);
     ingest_free(in);
     tree_done(&t);
@@ -391,6 +398,113 @@ static void ingest_judges_tests_by_path(void **state)
     }
 }
 
+/* Waits until the file's times are of the past: before that its stamp is not to be trusted. */
+static void settle(const struct tree *t, const char *path)
+{
+    char full[4096];
+    struct stat st;
+    tree_path(t, path, full);
+    do {
+        assert_int_equal(stat(full, &st), 0);
+    } while (walk_stamp(&st) == 0);
+}
+
+/* What the callbacks of ingest_known say, and were asked. */
+struct memory {
+    uint64_t stamp;
+    uint8_t hash[INGEST_HASH_BYTES];
+    bool has_chunks;
+    unsigned by_stamp, by_text;
+};
+
+static bool is_same(void *ctx, struct span path, uint64_t stamp)
+{
+    struct memory *m = ctx;
+    assert_true(span_is(path, "a.c"));
+    m->by_stamp++;
+    return stamp && stamp == m->stamp;
+}
+
+static bool is_same_text(void *ctx, struct span path, const uint8_t hash[INGEST_HASH_BYTES],
+                         uint64_t stamp, int64_t mtime_ns)
+{
+    struct memory *m = ctx;
+    (void)path;
+    assert_true(mtime_ns > 0);
+    m->by_text++;
+    if (memcmp(hash, m->hash, sizeof m->hash) != 0)
+        return false;
+    m->stamp = stamp;
+    return true;
+}
+
+static bool has_chunks(void *ctx, const uint8_t hash[INGEST_HASH_BYTES], struct span language)
+{
+    const struct memory *m = ctx;
+    (void)hash;
+    assert_true(span_is(language, "c"));
+    return m->has_chunks;
+}
+
+/* Files handed out; *ret is the last. */
+static unsigned run_known(const struct tree *t, struct memory *m, struct ingest_file *ret,
+                          struct ingest_progress *ret_progress)
+{
+    struct ingest *in = open_tree(
+        &(struct ingest_options){.root = t->root, .known = {m, is_same, is_same_text, has_chunks}});
+    unsigned n = 0;
+    while (ingest_next(in, ret, NULL) > 0) {
+        n++;
+        memcpy(m->hash, ret->hash, sizeof m->hash);
+        m->stamp = ret->stamp;
+        assert_true(ret->is_known == m->has_chunks && (ret->chunk_count == 0) == ret->is_known);
+    }
+    ingest_progress(in, ret_progress);
+    ingest_free(in);
+    return n;
+}
+
+static void what_is_known_is_neither_read_nor_cut(void **state)
+{
+    (void)state;
+    struct tree t;
+    struct memory m = {0};
+    struct ingest_file f;
+    struct ingest_progress p;
+    char path[4096];
+    tree_init(&t);
+    tree_put(&t, "a.c", "int a;\n");
+    settle(&t, "a.c");
+    assert_int_equal(run_known(&t, &m, &f, &p), 1);
+    assert_true(m.stamp && m.by_text == 1);
+    assert_int_equal(run_known(&t, &m, &f, &p), 0);
+    assert_true(m.by_text == 1 && m.by_stamp == 2 && p.files_done == 1); /* not even read */
+    tree_path(&t, "a.c", path);
+    assert_int_equal(utimensat(AT_FDCWD, path, NULL, 0), 0);
+    settle(&t, "a.c");
+    assert_int_equal(run_known(&t, &m, &f, &p), 0);
+    assert_int_equal(m.by_text, 2); /* touched: read, and the same */
+    assert_int_equal(run_known(&t, &m, &f, &p), 0);
+    assert_int_equal(m.by_text, 2);
+    tree_put(&t, "a.c", "int b;\n"); /* of the same length */
+    m.has_chunks = true;
+    assert_int_equal(run_known(&t, &m, &f, &p), 1);
+    tree_done(&t);
+}
+
+static void a_file_changed_this_moment_is_looked_at_again(void **state)
+{
+    (void)state;
+    struct stat st = {.st_size = 1};
+    clock_gettime(CLOCK_REALTIME, &st.st_ctim);
+    assert_int_equal(walk_stamp(&st), 0);
+    st.st_ctim.tv_sec -= 1;
+    uint64_t stamp = walk_stamp(&st);
+    assert_true(stamp != 0);
+    st.st_ino++;
+    assert_true(walk_stamp(&st) != stamp);
+}
+
 static void fingerprint_changes_with_files_and_rules_only(void **state)
 {
     (void)state;
@@ -400,6 +514,7 @@ static void fingerprint_changes_with_files_and_rules_only(void **state)
     tree_init(&t);
     o = (struct ingest_options){.root = t.root};
     tree_put(&t, "a.c", "int a;\n");
+    settle(&t, "a.c");
     assert_int_equal(ingest_fingerprint(&o, a, NULL), 0);
     assert_int_equal(ingest_fingerprint(&o, b, NULL), 0);
     assert_string_equal(a, b);
@@ -548,6 +663,8 @@ int main(void)
         cmocka_unit_test(ingest_accepts_one_file_and_refuses_what_is_not_there),
         cmocka_unit_test(ingest_stops_when_cancelled),
         cmocka_unit_test(ingest_judges_tests_by_path),
+        cmocka_unit_test(what_is_known_is_neither_read_nor_cut),
+        cmocka_unit_test(a_file_changed_this_moment_is_looked_at_again),
         cmocka_unit_test(fingerprint_changes_with_files_and_rules_only),
         cmocka_unit_test(revision_is_read_from_loose_packed_and_worktree_refs),
         cmocka_unit_test(ingest_finds_symbols_with_broken_or_missing_ctags),

@@ -31,7 +31,7 @@ static int reader_new(struct wire_reader **ret)
     *ret = mem_try(sizeof **ret);
     if (!*ret)
         return -ERR_NO_MEMORY;
-    buf_init(&(*ret)->line, 10000);
+    buf_init(&(*ret)->line, 4u << 20);
     return 0;
 }
 
@@ -53,6 +53,10 @@ static int usage_event(struct span s, int (*emit)(void *, const struct wire_even
     if (!span_next(&s, ':', &a) || !span_next(&s, ':', &b) || !parse_u64(a, &e.prompt_tokens) ||
         !parse_u64(b, &e.completion_tokens))
         return -ERR_UPSTREAM;
+    uint64_t *const more[] = {&e.cached_tokens, &e.cache_write_tokens, &e.reasoning_tokens};
+    for (size_t i = 0; i < ARRAY_LEN(more) && span_next(&s, ':', &a); i++)
+        if (!parse_u64(a, more[i]))
+            return -ERR_UPSTREAM;
     return emit(ctx, &e);
 }
 

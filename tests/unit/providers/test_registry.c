@@ -223,6 +223,46 @@ static void bedrock_and_dashscope_take_all_their_variables(void **state)
     registry_free(r);
 }
 
+static void bedrock_has_an_endpoint_for_each_region_and_address(void **state)
+{
+    (void)state;
+    struct registry *r = made(ENV("AWS_ACCESS_KEY_ID", "id", "AWS_SECRET_ACCESS_KEY", "secret",
+                                  "AWS_REGION", "eu-west-1, us-east-2"));
+    struct found f = find(r, "bedrock", "");
+    assert_int_equal(f.count, 2);
+    assert_null(f.endpoints[0].target.base_url);
+    assert_string_equal(f.endpoints[0].target.region, "eu-west-1");
+    assert_string_equal(f.endpoints[1].target.region, "us-east-2");
+    assert_string_equal(f.endpoints[1].label, "bedrock#2");
+    registry_free(r);
+    r = made(ENV("AWS_BEARER_TOKEN_BEDROCK", "b", "AWS_DEFAULT_REGION", "eu-west-1",
+                 "AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "http://a,http://b"));
+    f = find(r, "bedrock", "");
+    assert_int_equal(f.count, 2);
+    assert_string_equal(f.endpoints[1].target.base_url, "http://b");
+    assert_string_equal(f.endpoints[1].target.region, "eu-west-1");
+    assert_string_equal(f.endpoints[1].target.api_key, "b");
+    registry_free(r);
+}
+
+static void a_role_to_assume_is_refused_with_what_to_do(void **state)
+{
+    (void)state;
+    static const char role[] = "arn:aws:iam::123456789012:role/reader";
+    struct registry *r = made(
+        ENV("AWS_ACCESS_KEY_ID", "id", "AWS_SECRET_ACCESS_KEY", "secret", "AWS_ROLE_ARN", role));
+    struct found f = find(r, "bedrock", "");
+    assert_int_equal(f.rc, -ERR_UNAVAILABLE);
+    assert_non_null(strstr(f.err.msg, "AWS_ROLE_ARN is set, but"));
+    assert_non_null(strstr(f.err.msg, "AWS_SESSION_TOKEN"));
+    registry_free(r);
+    /* A bearer token needs no role; another provider does not care. */
+    r = made(ENV("AWS_BEARER_TOKEN_BEDROCK", "b", "AWS_ROLE_ARN", role, "OPENAI_API_KEY", "k"));
+    assert_int_equal(find(r, "bedrock", "").count, 1);
+    assert_int_equal(find(r, "openai", "").count, 1);
+    registry_free(r);
+}
+
 static void azure_endpoints_are_told_apart_from_keys(void **state)
 {
     (void)state;
@@ -326,7 +366,9 @@ static void files_go_over_what_is_built_in(void **state)
     write_file(dir, "generator.json", GENERATOR);
     write_file(dir, "model_pricing.json",
                "{\"rev\":1,\"pricing\":{\"own/big\":{\"input_per_1m_tokens\":1.5,"
-               "\"output_per_1m_tokens\":3}}}");
+               "\"output_per_1m_tokens\":3},\"openai/x-1\":{\"input_per_1m_tokens\":2,"
+               "\"output_per_1m_tokens\":8,\"input_cached_per_1m_tokens\":0,"
+               "\"input_cache_write_per_1m_tokens\":2.5}}}");
     struct registry_options o = options_of(ENV("OPENAI_API_KEY", "k", "AZURE_OPENAI_ENDPOINT",
                                                "https://a", "AZURE_OPENAI_API_KEY", "k"));
     o.config_dir = dir;
@@ -340,9 +382,16 @@ static void files_go_over_what_is_built_in(void **state)
     assert_int_equal(f.model.max_output_tokens, 99);
     assert_true(f.model.price.is_known);
     assert_true(f.model.price.output_per_million > 2.9);
+    /* the fork's table says nothing of caches: then they cost what the rest of the prompt costs */
+    assert_true(f.model.price.cached_per_million > 1.4);
+    assert_true(f.model.price.cache_write_per_million > 1.4);
     assert_string_equal(f.endpoints[0].label, "own");
     assert_string_equal(find(r, "openai", "").model.id, "x-1");
-    assert_false(find(r, "openai", "").model.price.is_known);
+    f = find(r, "openai", "");
+    assert_true(f.model.price.is_known && f.model.price.input_per_million > 1.9);
+    assert_true(f.model.price.cached_per_million < 0.1);
+    assert_true(f.model.price.cache_write_per_million > 2.4);
+    assert_false(find(r, "openai", "x-2").model.price.is_known);
     f = find(r, "azure", "gpt-4o");
     assert_string_equal(f.model.deployment, "d1");
     assert_string_equal(f.model.params_json, "{\"top_p\":1}");
@@ -478,6 +527,8 @@ int main(void)
         cmocka_unit_test(error_texts_are_the_protocols),
         cmocka_unit_test(lists_of_keys_and_addresses_are_endpoints),
         cmocka_unit_test(bedrock_and_dashscope_take_all_their_variables),
+        cmocka_unit_test(bedrock_has_an_endpoint_for_each_region_and_address),
+        cmocka_unit_test(a_role_to_assume_is_refused_with_what_to_do),
         cmocka_unit_test(azure_endpoints_are_told_apart_from_keys),
         cmocka_unit_test(wrong_azure_lists_are_errors_without_the_keys),
         cmocka_unit_test(defaults_follow_options_environment_and_file),

@@ -3,226 +3,14 @@
  * failover as run.h says; nothing doubled after a reset. The network and the wire format are fakes;
  * the loop and its timers are real.
  */
-#include "../cm.h"
+#include "run_bed.h"
+
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/mem.h"
-#include "fake_http.h"
-#include "fake_wire.h"
 #include "providers/breaker.h"
-#include "providers/run.h"
-#include "text/tokens.h"
 
 #include <pthread.h>
-#include <semaphore.h>
-
-#define PROMPT "Where is the parser of requests and what does it refuse?"
-#define PROMPT_TOKENS tokens_estimate(SPAN_LIT(PROMPT))
-
-struct bed {
-    struct loop *loop;
-    struct runner *runner;
-    struct fake_http http;
-    struct provider_endpoint endpoints[3];
-    _Atomic uint64_t clock_ms, random;
-    struct bed *shared; /* whose runner, endpoints and clock are used; NULL = its own */
-};
-
-/* One run and all that it told. */
-struct told {
-    struct bed *bed;
-    struct run_request request;
-    struct http_client *client;
-    struct run *run;
-    struct loop_msg msg;
-    struct timer resume;
-    sem_t over;
-    struct buf text, notes, resets;
-    int start_result, ends, result;
-    enum wire_error_class error_class;
-    char message[500], finish[20];
-    struct chat_usage usage;
-    unsigned texts, cancel_at /* the nth text, 1… */, pause_at;
-    bool was_text_after_pause, is_paused;
-    bool cancel_at_start, cancel_in_reset;
-    uint64_t cancel_after_ms;
-    struct timer cancel;
-};
-
-static uint64_t bed_random(void *ctx)
-{
-    return ((struct bed *)ctx)->random;
-}
-static uint64_t bed_now(void *ctx)
-{
-    return ((struct bed *)ctx)->clock_ms;
-}
-
-static void bed_up(struct bed *b)
-{
-    struct err err;
-    *b = (struct bed){0};
-    assert_int_equal(loop_new("test", &b->loop, &err), 0);
-    assert_int_equal(loop_start(b->loop, &err), 0);
-    assert_int_equal(runner_new(NULL, &b->runner, &err), 0);
-    runner_set_sources(b->runner, &(struct runner_sources){bed_random, bed_now, NULL, b});
-    static const char *const labels[] = {"one", "two", "three"};
-    static const char *const urls[] = {"http://one", "http://two", "http://three"};
-    for (size_t i = 0; i < 3; i++)
-        b->endpoints[i] = (struct provider_endpoint){
-            .format = &fake_wire,
-            .label = labels[i],
-            .target = {.base_url = urls[i], .api_key = "sk-very-secret-key"}};
-}
-
-static void bed_down(struct bed *b)
-{
-    assert_int_equal(b->http.unexpected, 0);
-    loop_stop(b->loop);
-    loop_free(b->loop);
-    runner_free(b->runner);
-}
-
-static void on_resume(struct timer *t)
-{
-    struct told *o = container_of(t, struct told, resume);
-    o->is_paused = false;
-    run_resume(o->run);
-}
-
-static bool on_text(void *ctx, struct span text)
-{
-    struct told *o = ctx;
-    if (o->is_paused)
-        o->was_text_after_pause = true;
-    buf_put_span(&o->text, text);
-    o->texts++;
-    if (o->texts == o->cancel_at) {
-        run_cancel(o->run);
-        return true;
-    }
-    if (o->texts == o->pause_at) {
-        o->is_paused = true;
-        timer_set(o->bed->loop, &o->resume, 250, on_resume);
-        return false;
-    }
-    return true;
-}
-
-static void on_reset(void *ctx, const char *why)
-{
-    struct told *o = ctx;
-    buf_clear(&o->text);
-    buf_printf(&o->resets, "[%s]", why);
-    if (o->cancel_in_reset)
-        run_cancel(o->run);
-}
-
-static void on_note(void *ctx, const char *message)
-{
-    struct told *o = ctx;
-    buf_printf(&o->notes, "[%s]", message);
-}
-
-static void on_end(void *ctx, int result, enum wire_error_class error_class, const char *message,
-                   const struct chat_usage *usage)
-{
-    struct told *o = ctx;
-    o->ends++;
-    o->result = result;
-    o->error_class = error_class;
-    snprintf(o->message, sizeof o->message, "%s", message);
-    snprintf(o->finish, sizeof o->finish, "%s", usage->finish);
-    o->usage = *usage;
-    timer_clear(&o->cancel);
-    timer_clear(&o->resume);
-    sem_post(&o->over);
-}
-
-static const struct run_callbacks callbacks = {on_text, on_reset, on_note, on_end};
-
-static void on_cancel_due(struct timer *t)
-{
-    run_cancel(container_of(t, struct told, cancel)->run);
-}
-
-static void start_on_loop(struct loop_msg *m)
-{
-    struct told *o = container_of(m, struct told, msg);
-    struct err err;
-    o->start_result =
-        run_start(o->bed->runner, o->client, &o->request, &callbacks, o, &o->run, &err);
-    if (o->start_result < 0)
-        sem_post(&o->over);
-    else if (o->cancel_at_start)
-        run_cancel(o->run);
-    else if (o->cancel_after_ms)
-        timer_set(o->bed->loop, &o->cancel, o->cancel_after_ms, on_cancel_due);
-}
-
-static void settled(struct loop_msg *m)
-{
-    sem_post(&container_of(m, struct told, msg)->over);
-}
-
-/* Plays the scripts against a run over the first `endpoints` endpoints. */
-static void play(struct bed *b, struct told *o, size_t endpoints, const struct fake_script *scripts,
-                 size_t count)
-{
-    b->http.scripts = scripts;
-    b->http.count = count;
-    b->http.next = b->http.started = b->http.cancelled = 0;
-    o->bed = b;
-    o->client = fake_http_client(b->loop, &b->http);
-    o->request.provider = "fake";
-    o->request.model = (struct provider_model){
-        .id = "m", .price = {.input_per_million = 2, .output_per_million = 10, .is_known = true}};
-    o->request.endpoints = b->shared ? b->shared->endpoints : b->endpoints;
-    o->request.endpoint_count = endpoints;
-    o->request.prompt = SPAN_LIT(PROMPT);
-    o->text = o->notes = o->resets = BUF_INIT(100000);
-    sem_init(&o->over, 0, 0);
-    o->msg.deliver = start_on_loop;
-    loop_post(b->loop, &o->msg);
-    sem_wait(&o->over);
-    o->msg.deliver = settled; /* one turn later everything of the run is gone */
-    loop_post(b->loop, &o->msg);
-    sem_wait(&o->over);
-    fake_http_free(o->client);
-    if (o->start_result == 0)
-        assert_int_equal(o->ends, 1);
-}
-#define PLAY(b, o, endpoints, ...)                            \
-    do {                                                      \
-        static const struct fake_script s_[] = {__VA_ARGS__}; \
-        play(b, o, endpoints, s_, sizeof s_ / sizeof s_[0]);  \
-    } while (0)
-
-static void told_done(struct told *o)
-{
-    buf_done(&o->text);
-    buf_done(&o->notes);
-    buf_done(&o->resets);
-    sem_destroy(&o->over);
-}
-
-static void expect(const struct told *o, int result, const char *text, uint64_t prompt,
-                   uint64_t completion, bool is_estimate)
-{
-    assert_int_equal(o->result, result);
-    assert_string_equal(buf_str(&o->text), text);
-    assert_int_equal(o->usage.prompt_tokens, prompt);
-    assert_int_equal(o->usage.completion_tokens, completion);
-    assert_int_equal(o->usage.is_estimate, is_estimate);
-    double off = o->usage.cost - ((double)prompt * 2 + (double)completion * 10) / 1e6;
-    assert_true(off < 1e-12 && off > -1e-12);
-}
-
-#define GOOD_AT(h)                                                                      \
-    {                                                                                   \
-        .host = (h), .status = 200, .pieces = { "t:Hel\nt:lo\n", "u:7:2\nf:stop\n.\n" } \
-    }
-#define GOOD GOOD_AT(NULL)
 
 static void run_tells_text_usage_and_cost_once(void **state)
 {
@@ -459,6 +247,51 @@ static void run_ends_a_stream_that_stalls(void **state)
     bed_down(&b);
 }
 
+static void an_answer_whose_end_was_named_is_whole_however_its_connection_ends(void **state)
+{
+    (void)state;
+    static const struct fake_script endings[] = {
+        {.result = -ERR_UPSTREAM, .why = "reset"},
+        {.result = -ERR_TIMEOUT, .why = "late"},
+        {.stays_open = true},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(endings); i++) {
+        struct bed b;
+        bed_up(&b);
+        struct fake_script one = endings[i];
+        one.host = "one";
+        one.status = 200;
+        one.pieces[0] = "t:Hello\nu:3:7\nf:length\n.\n";
+        struct told o = {0};
+        const struct fake_script scripts[] = {one, GOOD_AT("two")};
+        play(&b, &o, 2, scripts, ARRAY_LEN(scripts));
+        expect(&o, 0, "Hello", 3, 7, false);
+        assert_string_equal(o.finish, "length");
+        assert_int_equal(b.http.started, 1);
+        assert_int_equal(b.http.cancelled, one.stays_open ? 1 : 0);
+        assert_int_equal(o.resets.len, 0);
+        told_done(&o);
+        bed_down(&b);
+    }
+}
+
+static void run_keeps_the_limits_of_its_runner(void **state)
+{
+    (void)state;
+    struct bed b;
+    bed_up(&b);
+    runner_set_limits(b.runner, &(struct runner_limits){.first_token_timeout_ms = 200});
+    runner_set_limits(b.runner, &(struct runner_limits){.idle_timeout_ms = 100});
+    struct told o = {0};
+    PLAY(&b, &o, 2, {.host = "one", .status = 200, .stays_open = true},
+         {.host = "two", .status = 200, .pieces = {"t:Once\n"}, .stays_open = true});
+    expect(&o, -ERR_TIMEOUT, "Once", 2 * PROMPT_TOKENS, tokens_estimate(SPAN_LIT("Once")), true);
+    assert_string_equal(o.message,
+                        "the provider stopped in the middle: nothing for 0.1 s (after 2 attempts)");
+    told_done(&o);
+    bed_down(&b);
+}
+
 static void run_holds_back_and_goes_on(void **state)
 {
     (void)state;
@@ -520,64 +353,6 @@ static void run_cancel_closes_the_connection_and_counts(void **state)
     bed_down(&b);
 }
 
-static void fail_three_times(struct bed *b)
-{
-    struct told o = {.request.retry_budget_ms = 1};
-    b->random = 0;
-    static const struct fake_script scripts[] = {{.status = 500, .pieces = {"a"}},
-                                                 {.status = 500, .pieces = {"b"}},
-                                                 {.status = 500, .pieces = {"c"}},
-                                                 {.status = 401, .pieces = {"d"}}};
-    play(b, &o, 1, scripts, 4);
-    assert_string_equal(o.message, "HTTP 401: d (after 4 attempts)");
-    told_done(&o);
-}
-
-static void breaker_opens_probes_and_closes(void **state)
-{
-    (void)state;
-    struct bed b;
-    bed_up(&b);
-    fail_three_times(&b);
-    struct told out = {0};
-    PLAY(&b, &out, 1, GOOD);
-    assert_int_equal(b.http.started, 0);
-    assert_int_equal(out.result, -ERR_UNAVAILABLE);
-    assert_string_equal(out.message,
-                        "fake is left out after repeated failures; it is tried again in 30 s");
-    told_done(&out);
-
-    struct told around = {0}; /* with another endpoint nobody notices */
-    PLAY(&b, &around, 2, GOOD_AT("two"));
-    expect(&around, 0, "Hello", 7, 2, false);
-    told_done(&around);
-
-    b.clock_ms = RUN_COOLDOWN_MS; /* the probe fails: out again, for as long */
-    struct told probe = {0};
-    PLAY(&b, &probe, 2, {.host = "one", .status = 500, .pieces = {"e"}}, GOOD_AT("two"));
-    expect(&probe, 0, "Hello", 7, 2, false);
-    told_done(&probe);
-    b.clock_ms += RUN_COOLDOWN_MS - 1;
-    struct told still = {0};
-    PLAY(&b, &still, 1, GOOD);
-    assert_int_equal(b.http.started, 0);
-    told_done(&still);
-
-    b.clock_ms++; /* cancelled: no verdict, so the next one probes */
-    struct told undecided = {.cancel_after_ms = 1};
-    PLAY(&b, &undecided, 1, {.status = 200, .stays_open = true});
-    assert_int_equal(b.http.started, 1);
-    told_done(&undecided);
-
-    for (int i = 0; i < 2; i++) {
-        struct told well = {0};
-        PLAY(&b, &well, 1, GOOD_AT("one"));
-        expect(&well, 0, "Hello", 7, 2, false);
-        told_done(&well);
-    }
-    bed_down(&b);
-}
-
 static void breaker_lets_one_run_probe(void **state)
 {
     (void)state;
@@ -585,19 +360,21 @@ static void breaker_lets_one_run_probe(void **state)
     uint64_t wait = 0;
     int endpoint;
     assert_int_equal(breaker_new(2, 100, &k), 0);
-    assert_int_equal(breaker_ask(k, &endpoint, false, 0, &wait), BREAKER_GO);
+    assert_int_equal(breaker_ask(k, &endpoint, BREAKER_NEWCOMER, 0, &wait), BREAKER_GO);
     assert_false(breaker_failure(k, &endpoint, 0));
     assert_true(breaker_failure(k, &endpoint, 0));
-    assert_int_equal(breaker_ask(k, &endpoint, false, 60, &wait), BREAKER_OUT);
+    assert_int_equal(breaker_ask(k, &endpoint, BREAKER_NEWCOMER, 60, &wait), BREAKER_OUT);
     assert_int_equal(wait, 40);
-    assert_int_equal(breaker_ask(k, &endpoint, true, 60, &wait), BREAKER_GO);
-    assert_int_equal(breaker_ask(k, &endpoint, false, 100, &wait), BREAKER_PROBE);
-    assert_int_equal(breaker_ask(k, &endpoint, false, 100, &wait), BREAKER_OUT);
+    assert_int_equal(breaker_ask(k, &endpoint, BREAKER_INSIDER, 60, &wait), BREAKER_GO);
+    assert_int_equal(breaker_ask(k, &endpoint, BREAKER_WITHOUT_CHOICE, 60, &wait), BREAKER_GO);
+    assert_int_equal(breaker_ask(k, &endpoint, BREAKER_NEWCOMER, 100, &wait), BREAKER_PROBE);
+    assert_int_equal(breaker_ask(k, &endpoint, BREAKER_WITHOUT_CHOICE, 100, &wait), BREAKER_GO);
+    assert_int_equal(breaker_ask(k, &endpoint, BREAKER_NEWCOMER, 100, &wait), BREAKER_OUT);
     assert_int_equal(wait, 0);
     breaker_success(k, &endpoint);
-    assert_int_equal(breaker_ask(k, &endpoint, false, 100, &wait), BREAKER_GO);
+    assert_int_equal(breaker_ask(k, &endpoint, BREAKER_NEWCOMER, 100, &wait), BREAKER_GO);
     breaker_cool(k, &endpoint, 150);
-    assert_int_equal(breaker_ask(k, &endpoint, true, 100, &wait), BREAKER_COOLING);
+    assert_int_equal(breaker_ask(k, &endpoint, BREAKER_INSIDER, 100, &wait), BREAKER_COOLING);
     assert_int_equal(wait, 50);
     breaker_free(k);
 }
@@ -609,7 +386,7 @@ static void *hammer(void *arg)
     uint64_t probes = 0, wait;
     for (uint64_t i = 0; i < 4000; i++) {
         const char *e = &endpoints[i % 8];
-        enum breaker_verdict v = breaker_ask(k, e, false, i, &wait);
+        enum breaker_verdict v = breaker_ask(k, e, BREAKER_NEWCOMER, i, &wait);
         if (v == BREAKER_PROBE)
             probes++;
         if (v == BREAKER_GO || v == BREAKER_PROBE)
@@ -729,10 +506,11 @@ int main(void)
         cmocka_unit_test(run_ends_at_once_when_the_prompt_is_too_long),
         cmocka_unit_test(run_gives_up_waiting_for_the_first_token),
         cmocka_unit_test(run_ends_a_stream_that_stalls),
+        cmocka_unit_test(an_answer_whose_end_was_named_is_whole_however_its_connection_ends),
+        cmocka_unit_test(run_keeps_the_limits_of_its_runner),
         cmocka_unit_test(run_holds_back_and_goes_on),
         cmocka_unit_test(run_tells_held_text_before_the_failure),
         cmocka_unit_test(run_cancel_closes_the_connection_and_counts),
-        cmocka_unit_test(breaker_opens_probes_and_closes),
         cmocka_unit_test(breaker_lets_one_run_probe),
         cmocka_unit_test(breaker_is_shared_between_threads),
         cmocka_unit_test(runs_of_two_loops_share_the_health_of_endpoints),

@@ -197,7 +197,7 @@ static struct runner *new_runner(void)
 {
     struct runner *r = NULL;
     struct err err;
-    assert_int_equal(runner_new(NULL, &r, &err), 0);
+    assert_int_equal(runner_new(&r, &err), 0);
     runner_set_sources(r, &(struct runner_sources){.random = no_random});
     return r;
 }

@@ -6,7 +6,6 @@
 #include "text/utf8.h"
 #include "wire_trace.h"
 
-#include <math.h>
 #include <stdio.h>
 
 /* ---- signatures: the examples AWS publishes ---- */
@@ -386,27 +385,98 @@ static void own_rules_come_before_the_built_in_ones(void **state)
 {
     (void)state;
     static const struct model_rule items[] = {
-        {.prefix = "", .has_price = true, .price = {1, 2, 0}},
         {.prefix = "gpt-4", .context_tokens = 1000},
         {.prefix = "house", .context_tokens = 4096, .output_tokens = 9000},
-        {.prefix = "house-big", .output_tokens = 3000, .has_price = true, .price = {2, 8, 0.5}},
+        {.prefix = "house-big", .output_tokens = 3000},
     };
     static const struct model_rules own = {items, ARRAY_LEN(items)};
     struct model_limits l = model_limits_find(&own, SPAN_LIT("gpt-4o"));
     assert_true(l.is_known && l.context_tokens == 1000 && l.output_tokens == 1000);
     l = model_limits_find(&own, SPAN_LIT("House-Big-2"));
     assert_true(l.is_known && l.context_tokens == 4096 && l.output_tokens == 3000);
-    struct model_price p;
-    assert_false(model_price_find(NULL, SPAN_LIT("gpt-4o"), &p));
-    assert_true(model_price_find(&own, SPAN_LIT("gpt-4o"), &p) && p.completion > 1.9);
-    assert_true(model_price_find(&own, SPAN_LIT("x/house-big"), &p));
-    assert_true(fabs(model_cost(&p, 1000000, 500000, 400000) - 5.4) < 1e-9);
-    assert_true(fabs(model_cost(&p, 10, 0, 1000000) - 5e-6) < 1e-12);
+}
+
+/* ---- chunks that are only text ---- */
+
+#define CHOICE(members) "{\"id\":\"x\",\"choices\":[{\"index\":0," members "}]}"
+#define DELTA(members) CHOICE("\"delta\":{" members "},\"finish_reason\":null")
+
+static void plain_deltas_are_read_without_a_tree(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *chunk, *text;
+    } cases[] = {
+        {DELTA("\"content\":\"one \""), "one "},
+        {DELTA("\"role\":\"assistant\",\"content\":\"\""), ""},
+        {DELTA("\"content\":null"), ""},
+        {DELTA(""), ""},
+        {DELTA("\"content\":\"a\\n\\\"b\\\"\\\\\\/\\t\\r\\b\\f\""), "a\n\"b\"\\/\t\r\b\f"},
+        {DELTA("\"content\":\"h\xc3\xa9\",\"reasoning_content\":null"), "h\xc3\xa9"},
+        {" { \"usage\" : null , \"error\":null,\"choices\" : [ {\"delta\" : { \"content\" : \"s\" "
+         "} , "
+         "\"logprobs\" : {\"a\":[1,-2,true,{}]} } ] } ",
+         "s"},
+        {"{\"choices\":[{\"delta\":{\"content\":\"c\"}}],\"created\":1700000000}", "c"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct buf scratch = BUF_INIT(1000);
+        struct span got = SPAN_NULL;
+        if (!wire_quick_openai(span_str(cases[i].chunk), &scratch, &got) ||
+            !span_is(got, cases[i].text))
+            fail_msg("case %zu: '" SPAN_FMT "'", i, SPAN_ARG(got));
+        buf_done(&scratch);
+    }
+}
+
+static void all_else_is_left_to_the_reader_of_json(void **state)
+{
+    (void)state;
+    static const char *const cases[] = {
+        "",
+        "{}",
+        "[]",
+        "{\"choices\":[]}",
+        "{\"choices\":[{\"index\":0}]}",
+        DELTA("\"content\":\"x\"") "x",
+        DELTA("\"content\":\"x\","),
+        DELTA("\"content\":\"\\u00e9\""),
+        DELTA("\"content\":\"\\ud83d\""),
+        DELTA("\"content\":\"\xc3\""),
+        DELTA("\"content\":\"a\nb\""),
+        DELTA("\"content\":\"\\x\""),
+        DELTA("\"content\":\"a\",\"content\":\"b\""),
+        DELTA("\"content\":[{\"text\":\"x\"}]"),
+        DELTA("\"content\":7"),
+        DELTA("\"reasoning\":\"hm\""),
+        DELTA("\"refusal\":\"no\""),
+        CHOICE("\"delta\":{\"content\":\"x\"},\"finish_reason\":\"stop\""),
+        CHOICE("\"delta\":{\"content\":\"x\"},\"error\":{\"message\":\"m\"}"),
+        CHOICE("\"message\":{\"content\":\"x\"}"),
+        "{\"choices\":[{\"index\":1,\"delta\":{\"content\":\"x\"}}]}",
+        "{\"choices\":[{\"index\":00,\"delta\":{\"content\":\"x\"}}]}",
+        "{\"choices\":[{\"delta\":{\"content\":\"x\"}},{\"delta\":{\"content\":\"y\"}}]}",
+        "{\"usage\":{\"prompt_tokens\":1},\"choices\":[{\"delta\":{\"content\":\"x\"}}]}",
+        "{\"error\":{\"message\":\"m\"},\"choices\":[{\"delta\":{\"content\":\"x\"}}]}",
+        "{\"a\":01,\"choices\":[{\"delta\":{\"content\":\"x\"}}]}",
+        "{\"a\":1e5,\"choices\":[{\"delta\":{\"content\":\"x\"}}]}",
+        "{\"a\":[1,],\"choices\":[{\"delta\":{\"content\":\"x\"}}]}",
+        "{\"a\":[[[[[[[[[[1]]]]]]]]]],\"choices\":[{\"delta\":{\"content\":\"x\"}}]}",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct buf scratch = BUF_INIT(1000);
+        struct span got;
+        if (wire_quick_openai(span_str(cases[i]), &scratch, &got))
+            fail_msg("case %zu: %s", i, cases[i]);
+        buf_done(&scratch);
+    }
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(plain_deltas_are_read_without_a_tree),
+        cmocka_unit_test(all_else_is_left_to_the_reader_of_json),
         cmocka_unit_test(signatures_match_the_published_examples),
         cmocka_unit_test(signatures_refuse_what_does_not_fit),
         cmocka_unit_test(crc32_matches_its_check_value),

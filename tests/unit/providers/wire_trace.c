@@ -194,9 +194,12 @@ static int record(void *ctx, const struct wire_event *e)
     }
     end_run(r);
     if (e->type == WIRE_USAGE) {
-        buf_printf(out, "usage %llu %llu %llu %llu\n", (unsigned long long)e->prompt_tokens,
+        buf_printf(out, "usage %llu %llu %llu %llu", (unsigned long long)e->prompt_tokens,
                    (unsigned long long)e->completion_tokens,
                    (unsigned long long)e->reasoning_tokens, (unsigned long long)e->cached_tokens);
+        if (e->cache_write_tokens)
+            buf_printf(out, " written %llu", (unsigned long long)e->cache_write_tokens);
+        buf_putc(out, '\n');
     } else if (e->type == WIRE_FINISH) {
         r->replay->has_finish = true;
         buf_printf(out, "finish %s\n", e->finish);

@@ -296,6 +296,153 @@ static void search_survives_every_failed_allocation(void **state)
     }
 }
 
+/* ---- with vectors: each file a direction of its own ---- */
+
+#define DIMS 16u
+
+/* A leg in which every chunk points where its file does; `only` (a path) leaves the others out. */
+static struct vector_leg *make_leg(struct index *of, const char *only)
+{
+    char file[96];
+    struct vectors *v;
+    struct vector_leg *leg;
+    struct index_chunk_view c;
+    struct buf text = BUF_INIT(1 << 16);
+    snprintf(file, sizeof file, "%s/vectors", dir);
+    assert_int_equal(vectors_open(file, "test", &v, NULL), 0);
+    for (uint32_t i = 0; index_chunk(of, i, &c); i++) {
+        float values[DIMS] = {0};
+        assert_true(c.file < DIMS - 1);
+        values[c.file] = 1;
+        values[DIMS - 1] = 0.01f * (float)i; /* no two are equal */
+        buf_clear(&text);
+        vector_chunk_text(&c, &text);
+        if (!only || span_is(c.path, only))
+            assert_int_equal(vectors_add(v, vector_hash_of(buf_span(&text)), values, DIMS, NULL),
+                             0);
+    }
+    assert_int_equal(vector_leg_new(v, of, &leg, NULL), 0);
+    vectors_close(v);
+    unlink(file);
+    buf_done(&text);
+    return leg;
+}
+
+static void passages_say_which_search_found_them(void **state)
+{
+    (void)state;
+    struct vector_leg *leg = make_leg(ix, NULL);
+    float query[DIMS] = {[1] = 1}; /* src/scan.c */
+    struct retrieval_options o = {.vectors = leg, .query_vector = query, .query_dims = DIMS};
+    struct passages p = search("zebra", &o);
+    assert_true(p.has_vectors);
+    bool has_words_only = false, has_vector_only = false;
+    for (size_t i = 0; i < p.count; i++) {
+        assert_true(p.items[i].word_rank || p.items[i].vector_rank);
+        has_words_only |= p.items[i].vector_rank == 0 || p.items[i].word_rank > 0;
+        if (span_is(p.items[i].path, "src/scan.c")) {
+            has_vector_only = true;
+            assert_int_equal(p.items[i].word_rank, 0);
+            assert_int_equal(p.items[i].vector_rank, 1);
+        }
+        if (i > 0)
+            assert_true(p.items[i].score < p.items[i - 1].score);
+    }
+    assert_true(has_words_only && has_vector_only);
+    assert_int_equal(p.items[0].word_rank, 1);
+    passages_done(&p);
+    p = search("zebra", NULL);
+    assert_false(p.has_vectors);
+    assert_true(p.count > 0);
+    for (size_t i = 0; i < p.count; i++)
+        assert_true(p.items[i].word_rank && !p.items[i].vector_rank);
+    passages_done(&p);
+    vector_leg_unref(leg);
+}
+
+static void a_question_without_a_known_word_is_answered_by_meaning(void **state)
+{
+    (void)state;
+    struct vector_leg *leg = make_leg(ix, NULL);
+    float query[DIMS] = {[1] = 1};
+    struct retrieval_options o = {.vectors = leg, .query_vector = query, .query_dims = DIMS};
+    struct passages p = search("xylophone", &o);
+    assert_true(p.count > 0);
+    assert_true(span_is(p.items[0].path, "src/scan.c"));
+    assert_non_null(strstr(p.note, "meaning alone"));
+    passages_done(&p);
+    vector_leg_unref(leg);
+}
+
+static void vectors_that_do_not_fit_are_left_out_and_told_of(void **state)
+{
+    (void)state;
+    struct vector_leg *leg = make_leg(ix, NULL);
+    float query[DIMS + 1] = {[1] = 1};
+    struct retrieval_options o = {.vectors = leg, .query_vector = query, .query_dims = DIMS + 1};
+    struct passages words = search("scan token", NULL), p = search("scan token", &o);
+    assert_int_equal(p.count, words.count);
+    for (size_t i = 0; i < p.count; i++)
+        assert_memory_equal(&p.items[i], &words.items[i], sizeof p.items[i]);
+    assert_false(p.has_vectors);
+    assert_non_null(strstr(p.note, "by words only"));
+    passages_done(&p);
+    struct index *other; /* the same file opened again is not the index that the leg was made of */
+    assert_int_equal(index_open(path, &other, NULL), 0);
+    struct vector_leg *foreign = make_leg(other, NULL);
+    o.vectors = foreign;
+    o.query_dims = DIMS;
+    p = search("scan token", &o);
+    assert_int_equal(p.count, words.count);
+    assert_non_null(strstr(p.note, "by words only"));
+    passages_done(&p);
+    o.vectors = leg;
+    o.query_vector = NULL; /* the embedder did not answer */
+    p = search("scan token", &o);
+    assert_int_equal(p.count, words.count);
+    assert_false(p.has_vectors);
+    passages_done(&p);
+    passages_done(&words);
+    vector_leg_unref(foreign);
+    vector_leg_unref(leg);
+    index_unref(other);
+}
+
+static void a_leg_of_few_chunks_loses_none_of_the_others(void **state)
+{
+    (void)state;
+    struct vector_leg *leg = make_leg(ix, "src/long.c");
+    float query[DIMS] = {[6] = 1};
+    struct retrieval_options o = {.vectors = leg, .query_vector = query, .query_dims = DIMS};
+    struct passages words = search("scan token", NULL), p = search("scan token", &o);
+    assert_true(p.count >= words.count);
+    for (size_t i = 0; i < words.count; i++)
+        assert_int_equal(p.items[i].chunk, words.items[i].chunk);
+    passages_done(&words);
+    passages_done(&p);
+    vector_leg_unref(leg);
+}
+
+static void search_with_vectors_survives_every_failed_allocation(void **state)
+{
+    (void)state;
+    struct vector_leg *leg = make_leg(ix, NULL);
+    float query[DIMS] = {[2] = 1};
+    struct retrieval_options o = {.vectors = leg, .query_vector = query, .query_dims = DIMS};
+    int rc = -1;
+    for (uint64_t n = 1; rc < 0; n++) {
+        struct passages p;
+        struct err err = {0};
+        fault_arm(FAULT_ALLOC, n, 0);
+        rc = retrieval_search(ix, SPAN_LIT("scan token"), &o, &p, &err);
+        fault_disarm();
+        assert_true(rc == 0 || rc == -ERR_NO_MEMORY);
+        if (rc == 0)
+            passages_done(&p);
+    }
+    vector_leg_unref(leg);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -310,6 +457,11 @@ int main(void)
         cmocka_unit_test(nothing_found_says_why),
         cmocka_unit_test(same_question_same_passages),
         cmocka_unit_test(search_survives_every_failed_allocation),
+        cmocka_unit_test(passages_say_which_search_found_them),
+        cmocka_unit_test(a_question_without_a_known_word_is_answered_by_meaning),
+        cmocka_unit_test(vectors_that_do_not_fit_are_left_out_and_told_of),
+        cmocka_unit_test(a_leg_of_few_chunks_loses_none_of_the_others),
+        cmocka_unit_test(search_with_vectors_survives_every_failed_allocation),
     };
     return cmocka_run_group_tests(tests, make_source, drop_source);
 }

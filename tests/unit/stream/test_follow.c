@@ -82,7 +82,7 @@ static void readers_of_all_kinds_see_the_same(void **state)
         free_reader(all[i]);
     free_reader(first);
     seen_done(&truth);
-    stream_unref(s);
+    stream_unref_producer(s);
     world_close(&w);
 }
 
@@ -102,7 +102,7 @@ static void past_the_end_there_is_only_done(void **state)
     assert_int_equal(r->seen.frames, 1);
     assert_string_equal(r->reason, "length");
     free_reader(r);
-    stream_unref(s);
+    stream_unref_producer(s);
     world_close(&w);
 }
 
@@ -139,7 +139,7 @@ static void a_slow_reader_gets_merged_text(void **state)
     assert_same(&r->seen, &truth);
     seen_done(&truth);
     free_reader(r);
-    stream_unref(s);
+    stream_unref_producer(s);
     world_close(&w);
 }
 
@@ -170,7 +170,7 @@ static void a_stream_in_memory_only_keeps_its_end(void **state)
     free_reader(live);
     free_reader(late);
     free_reader(edge);
-    stream_unref(s);
+    stream_unref_producer(s);
     world_close(&w);
 }
 
@@ -241,7 +241,7 @@ static void play_round(struct world *w, int events)
     }
     free(bytes);
     seen_done(&model);
-    stream_unref(s);
+    stream_unref_producer(s);
 }
 
 static void random_readers_agree_with_the_model(void **state)
