@@ -43,40 +43,40 @@
 #define LIMIT_FEED_REPLAY_BYTES (1u << 20) /* the same of a closed stream */
 #define LIMIT_SEGMENT_EVENTS_COUNT 8192    /* events encoded into one shared block of frames */
 #define LIMIT_FRAME (8u << 20) /* one event as a dialect writes it (escapes can grow it sixfold) */
-#define LIMIT_FRAME_SEGMENT (32u << 10)      /* one shared block of encoded frames */
-#define LIMIT_MERGED_FRAME (32u << 10)       /* text merged for a reader that is behind */
-#define LIMIT_FILE_BYTES (2u << 20)          /* larger files are not indexed */
-#define LIMIT_WALK_DEPTH 64                  /* folders within each other */
-#define LIMIT_WALK_FILES_COUNT 1000000       /* of one source */
-#define LIMIT_CHUNK_BYTES (8u << 10)         /* a chunk never exceeds it */
-#define LIMIT_PATH_BYTES 4096                /* relative to a source's root */
-#define LIMIT_SKIPPED_COUNT 200000           /* kept with their reasons; past it only counted */
-#define LIMIT_IGNORE_FILE_BYTES (512u << 10) /* .gitignore and the like; the rest is not read */
-#define LIMIT_IGNORE_PATTERN_BYTES 1024      /* longer patterns are ignored */
-#define LIMIT_IGNORE_PATTERNS_COUNT 16384    /* per ignore file */
-#define LIMIT_FILTERS_COUNT 1000             /* requested for one source */
-#define LIMIT_FILTERS_BYTES (32u << 10)      /* their canonical text */
-#define LIMIT_SYMBOLS_COUNT 65536            /* per file */
-#define LIMIT_SYMBOL_BYTES 256               /* a qualified name is cut there */
-#define LIMIT_SYMBOL_DEPTH 24                /* symbols within each other */
-#define LIMIT_BATCH_FILES_COUNT 256          /* files in one run of the symbol program */
-#define LIMIT_BATCH_BYTES (4u << 20)         /* their text */
-#define LIMIT_INDEX_SEGMENTS_COUNT 48        /* of one source's index */
+#define LIMIT_FRAME_SEGMENT (32u << 10)        /* one shared block of encoded frames */
+#define LIMIT_MERGED_FRAME (32u << 10)         /* text merged for a reader that is behind */
+#define LIMIT_FILE_BYTES (2u << 20)            /* larger files are not indexed */
+#define LIMIT_WALK_DEPTH 64                    /* folders within each other */
+#define LIMIT_WALK_FILES_COUNT 1000000         /* of one source */
+#define LIMIT_CHUNK_BYTES (8u << 10)           /* a chunk never exceeds it */
+#define LIMIT_PATH_BYTES 4096                  /* relative to a source's root */
+#define LIMIT_SKIPPED_COUNT 200000             /* kept with their reasons; past it only counted */
+#define LIMIT_IGNORE_FILE_BYTES (512u << 10)   /* .gitignore and the like; the rest is not read */
+#define LIMIT_IGNORE_PATTERN_BYTES 1024        /* longer patterns are ignored */
+#define LIMIT_IGNORE_PATTERNS_COUNT 16384      /* per ignore file */
+#define LIMIT_FILTERS_COUNT 1000               /* requested for one source */
+#define LIMIT_FILTERS_BYTES (32u << 10)        /* their canonical text */
+#define LIMIT_SYMBOLS_COUNT 65536              /* per file */
+#define LIMIT_SYMBOL_BYTES 256                 /* a qualified name is cut there */
+#define LIMIT_SYMBOL_DEPTH 24                  /* symbols within each other */
+#define LIMIT_BATCH_FILES_COUNT 256            /* files in one run of the symbol program */
+#define LIMIT_BATCH_BYTES (4u << 20)           /* their text */
+#define LIMIT_INDEX_SEGMENTS_COUNT 48          /* of one source's index */
 #define LIMIT_INDEX_MANIFEST_BYTES (64u << 20) /* the list of a source's segments and files */
 #define LIMIT_INDEX_CHECKPOINT_BYTES \
     (64u << 20) /* text indexed between two points where a run that was cut off goes on */
-#define LIMIT_VECTORS_COUNT 4000000           /* rows of one vector file; past it none is added */
-#define LIMIT_QUERY_BYTES (64u << 10)        /* of a question that are searched for */
-#define LIMIT_QUERY_TERMS_COUNT 256          /* words of a question that are searched for */
-#define LIMIT_WORK_QUEUE_COUNT 4096          /* tasks waiting for a worker; past it refused */
+#define LIMIT_VECTORS_COUNT 4000000   /* rows of one vector file; past it none is added */
+#define LIMIT_QUERY_BYTES (64u << 10) /* of a question that are searched for */
+#define LIMIT_QUERY_TERMS_COUNT 256   /* words of a question that are searched for */
+#define LIMIT_WORK_QUEUE_COUNT 4096   /* tasks waiting for a worker; past it refused */
 #define LIMIT_ANSWERS_COUNT \
     8192 /* answers and index jobs at a time; past it new ones are refused */
-#define LIMIT_CHILD_OUTPUT (256u << 20)      /* of a program that was started */
-#define LIMIT_GIT_REDIRECTS_COUNT 5          /* from a repository's address to where it is */
-#define LIMIT_GIT_PACKS_COUNT 24             /* refreshes of a clone before it is begun anew */
-#define LIMIT_GIT_FILES_COUNT 500000         /* in one commit */
-#define LIMIT_GIT_REFS (1u << 20)            /* a remote's answer about one branch */
-#define LIMIT_GIT_MANIFEST (256u << 20)      /* the list of a commit's files */
+#define LIMIT_CHILD_OUTPUT (256u << 20) /* of a program that was started */
+#define LIMIT_GIT_REDIRECTS_COUNT 5     /* from a repository's address to where it is */
+#define LIMIT_GIT_PACKS_COUNT 24        /* refreshes of a clone before it is begun anew */
+#define LIMIT_GIT_FILES_COUNT 500000    /* in one commit */
+#define LIMIT_GIT_REFS (1u << 20)       /* a remote's answer about one branch */
+#define LIMIT_GIT_MANIFEST (256u << 20) /* the list of a commit's files */
 #define LIMIT_PROMPT_BYTES \
     (20u << 20) /* a provider prompt; above LIMIT_HTTP_BODY, which holds the question */
 #define LIMIT_CITATION_TEXT 512               /* answer text held back while it may be a citation */
