@@ -212,6 +212,8 @@ static void retrieve(struct answer *a)
         answer_end(a, r, &err, "prepare", "error", NULL, NULL);
         return;
     }
+    if (a->passages.note[0])
+        emit_status(a->running.stream, "retrieving", -1, "Note: %s", a->passages.note);
     generate(a);
 }
 

@@ -2,6 +2,7 @@
 /* What the files of the builder share: section writers, spilled runs, the merge. */
 #include "index/lexical.h"
 #include "index/segment_priv.h"
+#include "text/analyst.h"
 
 /* ---- sections.c: a buffered, checksummed stream into a file ---- */
 
@@ -115,10 +116,14 @@ struct index_builder {
     uint32_t last_language, last_kind; /* strings repeat: the last one written is reused */
     char last_language_text[SEG_LANGUAGE_MAX], last_kind_text[SEG_SYMBOL_KIND_MAX];
     size_t last_language_len, last_kind_len;
-    uint32_t chunk_terms, weight; /* of what is being analysed */
-    bool is_published;            /* the partial file has its final name */
-    bool is_broken;               /* an add failed: finish must not publish */
-    char *last_path;              /* owned; SEG_PATH_MAX; of builder_check_order */
+    uint32_t chunk_terms, weight;              /* of what is being analysed */
+    struct analyst *analysts[PROSE_LANGUAGES]; /* owned; made when first needed */
+    struct analyst *analyst;                   /* of the file being added; NULL: analyze() does */
+    uint8_t prose;                             /* as in seg_file, of that file */
+    uint32_t scripts;
+    bool is_published; /* the partial file has its final name */
+    bool is_broken;    /* an add failed: finish must not publish */
+    char *last_path;   /* owned; SEG_PATH_MAX; of builder_check_order */
     size_t last_path_len;
 };
 

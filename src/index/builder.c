@@ -82,6 +82,8 @@ void index_builder_free(struct index_builder *b)
     for (int i = 0; i < SEG_SECTIONS; i++)
         section_done(&b->sections[i]);
     runs_done(&b->runs);
+    for (size_t i = 0; i < PROSE_LANGUAGES; i++)
+        analyst_free(b->analysts[i]);
     mem_free(b->lengths.ptr);
     mem_free(b->first_chunks.ptr);
     mem_free(b->paths.ptr);
@@ -155,14 +157,53 @@ static int put_chunk(struct index_builder *b, const struct index_chunk_in *in, u
     return put_u32(&b->lengths, terms) ? 0 : -ERR_NO_MEMORY;
 }
 
+#define KIND_PROSE 1 /* enum chunk_kind of ingest, which this module does not know */
+
+static bool is_prose(const struct index_builder *b, const struct index_file_in *file)
+{
+    return b->analyzer == ANALYZER_PROSE ||
+           (file->chunk_count && file->chunks[0].kind == KIND_PROSE);
+}
+
+/* The language and the scripts of a file, and who reads it. */
+static int choose_analyst(struct index_builder *b, const struct index_file_in *file)
+{
+    enum prose_language language = PROSE_ENGLISH;
+    uint32_t scripts = script_set(file->text);
+    b->prose = 0;
+    if (is_prose(b, file)) {
+        language = prose_language_guess(file->text);
+        b->prose = (uint8_t)(1 + language);
+    }
+    b->scripts |= scripts;
+    b->analyst = NULL;
+    if (language == PROSE_ENGLISH && !(scripts & SCRIPT_BIT(SCRIPT_SOUTHEAST_ASIA)))
+        return 0;
+    int rc = b->analysts[language]
+                 ? 0
+                 : analyst_new(b->analyzer, PROSE_BIT(language), &b->analysts[language]);
+    b->analyst = b->analysts[language];
+    if (b->analyst)
+        analyst_drop(b->analyst, language);
+    return rc;
+}
+
+static void read_terms(struct index_builder *b, struct span text)
+{
+    if (b->analyst)
+        analyst_read(b->analyst, text, take_term, b);
+    else
+        analyze(b->analyzer, text, take_term, b);
+}
+
 static int add_chunk(struct index_builder *b, const struct index_file_in *file, uint32_t number)
 {
     const struct index_chunk_in *in = &file->chunks[number];
     b->chunk_terms = 0;
     b->weight = 1;
-    analyze(b->analyzer, span_of(file->text.ptr + in->start, in->len), take_term, b);
+    read_terms(b, span_of(file->text.ptr + in->start, in->len));
     b->weight = seg_symbol_weight(b->analyzer);
-    analyze(b->analyzer, in->symbol, take_term, b);
+    read_terms(b, in->symbol);
     b->weight = SEG_PATH_WEIGHT;
     analyze(b->analyzer, file->path, take_term, b);
     runs_end_chunk(&b->runs, number);
@@ -216,6 +257,7 @@ static int put_file(struct index_builder *b, const struct index_file_in *file, u
         .terms_count = terms_count,
         .language_len = (uint16_t)language.len,
         .is_test = file->is_test,
+        .prose = b->prose,
         .stamp = file->stamp,
     };
     memcpy(f.hash, file->hash, sizeof f.hash);
@@ -253,6 +295,7 @@ int index_builder_add(struct index_builder *b, const struct index_file_in *file,
     uint64_t text_offset = b->sections[SEG_TEXT].len, before = b->chunk_terms_total;
     uint32_t first_chunk = b->chunks_count;
     section_put(&b->sections[SEG_TEXT], file->text.ptr, file->text.len);
+    rc = choose_analyst(b, file);
     for (uint32_t i = 0; rc == 0 && i < file->chunk_count; i++)
         rc = add_chunk(b, file, i);
     uint64_t terms = b->chunk_terms_total - before;
@@ -316,6 +359,7 @@ static int write_segment(struct index_builder *b)
     h->version = SEG_VERSION;
     h->analyzer_version = ANALYZER_VERSION;
     h->analyzer = (uint32_t)b->analyzer;
+    h->scripts = b->scripts;
     h->chunk_terms_total = b->chunk_terms_total;
     h->file_terms_total = b->file_terms_total;
     memcpy(h->revision, b->revision, sizeof h->revision);
@@ -356,6 +400,8 @@ int builder_copy(struct index_builder *b, const struct index *from, uint32_t fil
         return rc;
     struct file_ref at = index_locate(from, file);
     const struct segment *g = from->parts[at.part].seg;
+    b->prose = g->files[at.file].prose;
+    b->scripts |= script_set(v.text);
     uint64_t text_offset = b->sections[SEG_TEXT].len, before = b->chunk_terms_total;
     uint32_t first_chunk = b->chunks_count;
     section_put(&b->sections[SEG_TEXT], v.text.ptr, v.text.len);

@@ -11,6 +11,7 @@
 
 #include <stdlib.h>
 
+#define IS_SET 1u             /* in seg_touch.reserved, in memory only */
 #define CANCEL_INTERVAL 1024u /* files or terms between two looks at the flag */
 
 /* What becomes of a segment. */
@@ -331,11 +332,10 @@ static int merge_new(const char *manifest, struct index *ix, bool all, const _At
     m->manifest = mem_try_strndup(manifest, strlen(manifest));
     m->sources = mem_try_array((size_t)ix->parts_count + 1, sizeof *m->sources);
     unsigned count = all ? ix->parts_count : choose(ix, is_chosen);
-    int rc = m->manifest && m->sources ? 0 : no_memory(err);
-    for (unsigned i = 0; rc == 0 && i < ix->parts_count; i++)
+    bool has_room = m->manifest && m->sources;
+    for (unsigned i = 0; has_room && i < ix->parts_count; i++)
         m->sources[i].is_chosen = all || (count && is_chosen[i]);
-    if (rc == 0)
-        rc = merge(m, cancel, err);
+    int rc = has_room ? merge(m, cancel, err) : no_memory(err);
     if (rc < 0) {
         index_merge_free(m);
         return rc;
@@ -384,7 +384,7 @@ static unsigned merged_source(const struct index_merge *m, const struct part *p)
 
 /* By new number: which files live on, and which were touched since. */
 static void carry_state(const struct index_merge *m, const struct part *p, unsigned source,
-                        uint8_t *alive, const struct seg_touch **touched)
+                        uint8_t *alive, struct seg_touch *touched)
 {
     const uint32_t *to_new = m->sources[source].to_new;
     for (uint32_t f = 0; f < p->seg->files_count; f++)
@@ -393,20 +393,22 @@ static void carry_state(const struct index_merge *m, const struct part *p, unsig
     for (uint32_t i = 0; i < p->dead_count; i++)
         if (to_new[p->dead[i]] != UINT32_MAX)
             alive[to_new[p->dead[i]]] = 0;
-    for (uint32_t i = 0; i < p->touch_count; i++)
-        if (to_new[p->touches[i].file] != UINT32_MAX)
-            touched[to_new[p->touches[i].file]] = &p->touches[i];
+    for (uint32_t i = 0; i < p->touch_count; i++) {
+        uint32_t f = to_new[p->touches[i].file];
+        if (f != UINT32_MAX)
+            touched[f] = (struct seg_touch){f, IS_SET, p->touches[i].mtime_ns, p->touches[i].stamp};
+    }
 }
 
 static void fill_part(struct index_merge *m, struct part *p, const uint8_t *alive,
-                      const struct seg_touch *const *touched)
+                      const struct seg_touch *touched)
 {
     for (uint32_t f = 0; f < m->seg->files_count; f++) {
         if (!alive[f]) {
             p->dead[p->dead_count++] = f;
-        } else if (touched[f] && touched[f]->stamp != m->seg->files[f].stamp) {
-            p->touches[p->touch_count] = *touched[f];
-            p->touches[p->touch_count++].file = f;
+        } else if (touched[f].reserved && touched[f].stamp != m->seg->files[f].stamp) {
+            p->touches[p->touch_count] = touched[f];
+            p->touches[p->touch_count++].reserved = 0;
         }
     }
 }
@@ -418,7 +420,7 @@ static int publish(struct index_merge *m, struct index *current, struct part *pa
     struct part *p = &parts[0];
     struct snapshot_in in;
     uint8_t *alive = mem_try(files);
-    const struct seg_touch **touched = mem_try_array(files, sizeof *touched);
+    struct seg_touch *touched = mem_try_array(files, sizeof *touched);
     *p = (struct part){.seg = m->seg,
                        .dead = mem_try_array(files, sizeof *p->dead),
                        .touches = mem_try_array(files, sizeof *p->touches)};
@@ -426,18 +428,17 @@ static int publish(struct index_merge *m, struct index *current, struct part *pa
     snapshot_describe(current, &in);
     in.parts = parts;
     in.parts_count = 1;
-    int rc = alive && touched && p->dead && p->touches ? 0 : no_memory(err);
-    for (unsigned i = 0; rc == 0 && i < current->parts_count; i++) {
+    bool has_room = alive && touched && p->dead && p->touches;
+    for (unsigned i = 0; has_room && i < current->parts_count; i++) {
         unsigned source = merged_source(m, &current->parts[i]);
         if (source == m->from->parts_count)
             parts[in.parts_count++] = current->parts[i];
         else
             carry_state(m, &current->parts[i], source, alive, touched);
     }
-    if (rc == 0) {
+    if (has_room)
         fill_part(m, p, alive, touched);
-        rc = manifest_publish(m->manifest, &in, current, ret, err);
-    }
+    int rc = has_room ? manifest_publish(m->manifest, &in, current, ret, err) : no_memory(err);
     mem_free(alive);
     mem_free(touched);
     mem_free(p->dead);

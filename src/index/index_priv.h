@@ -79,7 +79,10 @@ struct index {
     float *file_norms;        /* owned; seg_norm of each file, and one more for the dead */
     uint32_t files_count, chunks_count, file_chunks_max;
     uint64_t text_bytes;
-    float average; /* chunk length */
+    float average;             /* chunk length */
+    uint32_t languages;        /* PROSE_BITs of its prose */
+    uint32_t common_languages; /* of these, those of one in COMMON_SHARE prose files */
+    uint32_t scripts;          /* SCRIPT_BITs */
 };
 
 static inline struct file_ref index_locate(const struct index *ix, uint32_t file)

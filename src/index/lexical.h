@@ -14,11 +14,14 @@
  * Fields: terms of the chunk's text count once, of its symbol four times more (under
  * ANALYZER_PROSE: once more), of its path three times (once, as the text does not hold it, and twice
  * more).
+ * Prose in another language than English is stemmed in it; a query in the languages it may meet: its own, or
+ * where that is not clear all that are common in the collection, and English.
  * File context: a chunk's score + 0.5 × its whole file's own BM25 score.
  */
 #include "base/err.h"
 #include "base/span.h"
 #include "text/analyze.h"
+#include "text/prose_language.h"
 #include <stdatomic.h>
 
 /* ---- build ---- */
@@ -81,6 +84,7 @@ struct index_stats {
     const char *fingerprint; /* "" when files are missing: indexing has not ended, or damage */
     const char *damage;      /* what was left out at open and why, or "" */
     uint32_t segments;
+    uint32_t languages, scripts; /* PROSE_BITs of its prose, SCRIPT_BITs of all its text */
     enum analyzer analyzer;
 };
 void index_stats(const struct index *ix, struct index_stats *ret);

@@ -74,8 +74,10 @@ static int read_bytes(struct manifest *m, const char *path, struct err *err)
             else
                 m->len += (size_t)n;
         }
-        if (!m->bytes)
-            rc = err_set(err, ERR_NO_MEMORY, "no memory to open the index '%s'", path);
+        if (!m->bytes) {
+            err_set(err, ERR_NO_MEMORY, "no memory to open the index '%s'", path);
+            rc = -ERR_NO_MEMORY;
+        }
     }
     close(fd);
     return rc;
@@ -128,7 +130,7 @@ static bool lay_out(struct manifest *m)
 static int check(struct manifest *m, const char *path, struct err *err)
 {
     const struct man_header *h = m->head;
-    if (memcmp(h->magic, MAN_MAGIC, sizeof h->magic) != 0 ||
+    if (!h || memcmp(h->magic, MAN_MAGIC, sizeof h->magic) != 0 ||
         h->crc != crc32c(0, h, offsetof(struct man_header, crc)))
         return corrupt(err, path, "checksum of the manifest's head");
     if (h->version != MAN_VERSION) {

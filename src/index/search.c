@@ -15,6 +15,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "index/hits_priv.h"
+#include "text/analyst.h"
 
 #include <math.h>
 
@@ -185,6 +186,34 @@ static void query_done(struct query *q)
     *q = (struct query){0};
 }
 
+/* The query's own language where it is clear and there is such text, else what is common. */
+static uint32_t languages_for(const struct index *ix, struct span text)
+{
+    enum prose_language language = prose_language_guess(text);
+    if (language != PROSE_ENGLISH)
+        return ix->languages & PROSE_BIT(language);
+    return prose_is_english(text) ? 0 : ix->common_languages & ~PROSE_BIT(PROSE_ENGLISH);
+}
+
+static int read_query(struct query *q, struct span text)
+{
+    const struct index *ix = q->ix;
+    uint32_t languages = languages_for(ix, text);
+    bool is_spaceless = script_set(text) & SCRIPT_BIT(SCRIPT_SOUTHEAST_ASIA);
+    if (!languages && !is_spaceless) {
+        analyze(ix->analyzer, text, take_query_term, q);
+        return 0;
+    }
+    struct analyst *a;
+    int rc = analyst_new(ix->analyzer, languages | PROSE_BIT(PROSE_ENGLISH), &a);
+    if (rc < 0)
+        return rc;
+    analyst_drop(a, prose_language_guess(text));
+    analyst_read(a, text, take_query_term, q);
+    analyst_free(a);
+    return 0;
+}
+
 /* The distinct known terms in order of appearance, with their weights. */
 static int query_init(struct query *q, const struct index *ix, struct span text)
 {
@@ -195,7 +224,10 @@ static int query_init(struct query *q, const struct index *ix, struct span text)
                                               sizeof *q->parts)};
     if (!q->terms || !q->parts)
         return -ERR_NO_MEMORY;
-    analyze(ix->analyzer, span_first(text, LIMIT_QUERY_BYTES), take_query_term, q);
+    int rc = read_query(
+        q, span_first(text, text.len < LIMIT_QUERY_BYTES ? text.len : LIMIT_QUERY_BYTES));
+    if (rc < 0)
+        return rc;
     for (size_t i = 0; i < q->count; i++) {
         struct query_term *t = &q->terms[i];
         float times = t->chunk_weight;

@@ -17,7 +17,7 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
                "segments are mapped as they are: little-endian only");
 
 #define SEG_MAGIC "HWLEXIX1"
-#define SEG_VERSION 2u
+#define SEG_VERSION 3u
 #define SEG_HEADER_BYTES 4096u
 #define SEG_ALIGN 16u
 #define SEG_NAME_BYTES 256u /* revision, fingerprint; with NUL */
@@ -50,7 +50,8 @@ struct seg_section_ref {
 
 struct seg_header {
     char magic[8];
-    uint32_t version, analyzer_version, analyzer, reserved;
+    uint32_t version, analyzer_version, analyzer;
+    uint32_t scripts; /* SCRIPT_BITs of the texts */
     uint64_t file_bytes;
     uint64_t chunk_terms_total, file_terms_total; /* sums of lengths: averages of BM25 */
     char revision[SEG_NAME_BYTES], fingerprint[SEG_NAME_BYTES];
@@ -67,7 +68,8 @@ struct seg_file {
     uint32_t first_chunk, chunk_count;
     uint32_t terms_count; /* BM25 length */
     uint16_t language_len;
-    uint8_t is_test, reserved;
+    uint8_t is_test;
+    uint8_t prose;  /* 1 + the prose_language it is stemmed in; 0: no prose */
     uint64_t stamp; /* of the file on disk when it was read; 0 = not to be trusted */
     uint8_t hash[INDEX_HASH_BYTES];
 };

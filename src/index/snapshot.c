@@ -242,6 +242,29 @@ static int set_norms(struct index *ix, uint64_t terms, struct err *err)
     return 0;
 }
 
+#define COMMON_SHARE 8u
+
+static void note_languages(struct index *ix)
+{
+    uint32_t counts[PROSE_LANGUAGES] = {0}, all = 0;
+    for (uint32_t i = 0; i < ix->files_count; i++) {
+        struct file_ref at = index_locate(ix, i);
+        uint8_t prose = ix->parts[at.part].seg->files[at.file].prose;
+        if (prose == 0 || prose > PROSE_LANGUAGES)
+            continue;
+        counts[prose - 1]++;
+        all++;
+    }
+    for (size_t i = 0; i < PROSE_LANGUAGES; i++) {
+        if (counts[i])
+            ix->languages |= PROSE_BIT(i);
+        if (counts[i] && counts[i] >= all / COMMON_SHARE)
+            ix->common_languages |= PROSE_BIT(i);
+    }
+    for (unsigned i = 0; i < ix->parts_count; i++)
+        ix->scripts |= ix->parts[i].seg->header->scripts;
+}
+
 static int fill(struct index *ix, const struct snapshot_in *in, struct err *err)
 {
     uint64_t terms = 0;
@@ -254,6 +277,8 @@ static int fill(struct index *ix, const struct snapshot_in *in, struct err *err)
         use_as_it_is(ix, &terms);
     else
         rc = join_parts(ix, &terms, err);
+    if (rc == 0)
+        note_languages(ix);
     return rc < 0 ? rc : set_norms(ix, terms, err);
 }
 
@@ -330,6 +355,8 @@ void index_stats(const struct index *ix, struct index_stats *ret)
         .fingerprint = ix->fingerprint,
         .damage = ix->damage ? ix->damage : "",
         .segments = ix->parts_count,
+        .languages = ix->languages,
+        .scripts = ix->scripts,
         .analyzer = ix->analyzer,
     };
     for (unsigned i = 0; i < ix->parts_count; i++)

@@ -7,6 +7,8 @@
 
 #include <stdlib.h>
 
+#define IS_SET 1u /* in seg_touch.reserved, in memory only */
+
 enum file_state { UNDECIDED, KEPT, REPLACED };
 
 /* A file of the old snapshot, found by its content. */
@@ -272,7 +274,8 @@ int index_update_copy(struct index_update *u, const struct index_file_in *file, 
                                             .len = c.text.len,
                                             .symbol = c.symbol,
                                             .symbol_kind = c.symbol_kind,
-                                            .kind = c.kind};
+                                            .kind = c.kind,
+                                            .is_test = c.is_test && !from.is_test};
     struct index_file_in in = *file;
     in.chunks = chunks;
     in.chunk_count = from.chunk_count;
@@ -337,7 +340,7 @@ static bool is_gone(const struct index_update *u, uint32_t id, bool is_last)
  * current are those of old: merges change none.
  */
 static int carry_part(struct next *n, const struct index_update *u, const struct index *ix,
-                      const struct part *from, const struct seg_touch *const *touched, bool is_last)
+                      const struct part *from, const struct seg_touch *touched, bool is_last)
 {
     uint32_t files = from->seg->files_count;
     struct part *p = &n->parts[n->count++];
@@ -354,9 +357,9 @@ static int carry_part(struct next *n, const struct index_update *u, const struct
         bool is_touched_before = old < old_end && old->file == f;
         if (!was_alive || is_gone(u, id, is_last)) {
             p->dead[p->dead_count++] = f;
-        } else if (touched && touched[id]) {
-            p->touches[p->touch_count] = *touched[id];
-            p->touches[p->touch_count++].file = f;
+        } else if (touched && touched[id].reserved) {
+            p->touches[p->touch_count++] =
+                (struct seg_touch){f, 0, touched[id].mtime_ns, touched[id].stamp};
         } else if (is_touched_before) {
             p->touches[p->touch_count++] = *old;
         }
@@ -371,11 +374,12 @@ static int carry_parts(struct next *n, const struct index_update *u, const struc
 {
     size_t count = u->touches.len / sizeof(struct seg_touch);
     const struct seg_touch *all = (const struct seg_touch *)(const void *)u->touches.ptr;
-    const struct seg_touch **touched =
+    struct seg_touch *touched =
         count ? mem_try_array((size_t)ix->files_count + 1, sizeof *touched) : NULL;
     int rc = count && !touched ? -ERR_NO_MEMORY : 0;
     for (size_t i = 0; touched && i < count; i++)
-        touched[all[i].file] = &all[i];
+        touched[all[i].file] =
+            (struct seg_touch){all[i].file, IS_SET, all[i].mtime_ns, all[i].stamp};
     for (unsigned i = 0; rc == 0 && i < ix->parts_count; i++)
         rc = carry_part(n, u, ix, &ix->parts[i], touched, is_last);
     mem_free(touched);

@@ -493,6 +493,27 @@ static void explain_nothing(const struct index *ix, struct passages *ret, int hi
         snprintf(ret->note, sizeof ret->note, "the token budget is too small for any passage");
 }
 
+/* A question that cannot meet the collection's words, because it is in another script or language. */
+static void explain_language(const struct index *ix, struct span question, struct passages *ret)
+{
+    struct index_stats st;
+    index_stats(ix, &st);
+    uint32_t missing = script_set(question) & ~st.scripts;
+    enum prose_language language = prose_language_guess(question);
+    if (st.chunks == 0)
+        return;
+    if (missing)
+        snprintf(
+            ret->note, sizeof ret->note,
+            "the question has words in %s; no text of this source has any, so they find nothing",
+            script_name((enum script)__builtin_ctz(missing)));
+    else if (language != PROSE_ENGLISH && !(st.languages & PROSE_BIT(language)))
+        snprintf(ret->note, sizeof ret->note,
+                 "the question is in %s and no text of this source is: only names and shared words "
+                 "are found",
+                 prose_language_name(language));
+}
+
 /* The hits of words and vectors in one order; vectors that do not fit are left out and told of. */
 static int fuse(const struct index *ix, const struct retrieval_options *o, struct preference *p,
                 const struct index_hit *words, unsigned count, struct fused_hit *ret,
@@ -548,6 +569,8 @@ static int find_passages(struct picker *p, struct span question, const struct re
     else if (rc == 0 && p->ret->has_vectors)
         snprintf(p->ret->note, sizeof p->ret->note,
                  "no word of the question occurs in this source: found by meaning alone");
+    if (!p->ret->has_vectors)
+        explain_language(ix, question, p->ret);
     return 0;
 }
 

@@ -45,7 +45,8 @@ struct passages {
 };
 
 /*
- * 0 with *ret filled (no passage: ret->note says why) or -ERR_NO_MEMORY. options may be NULL.
+ * 0 with *ret filled (no passage: ret->note says why; also when the question is in a
+ * script or language that the source has none of) or -ERR_NO_MEMORY. options may be NULL.
  * Passages come in the order of their score, those of near_path before all others A definition (is_definition) stands
  * after the hits that were taken before it. A passage never
  * exceeds the budget: the first is cut at a line's end when it must be.

@@ -64,9 +64,14 @@ static const struct {
     {"cette", FR},
     {"che", IT},
     {"com", PT},
+    {"come", IT},
+    {"comment", FR},
     {"como", ES | PT},
     {"con", ES | IT},
     {"cu", RO},
+    {"cual", ES},
+    {"cuando", ES},
+    {"cum", RO},
     {"da", IT | PT},
     {"daca", RO},
     {"daha", TR},
@@ -84,6 +89,7 @@ static const struct {
     {"denne", DA | NO},
     {"der", DA | DE},
     {"des", DE | FR},
+    {"desde", ES | PT},
     {"det", DA | NO | SV},
     {"di", IT},
     {"did", EN},
@@ -91,7 +97,9 @@ static const struct {
     {"din", RO},
     {"do", EN | PT},
     {"does", EN},
+    {"donde", ES},
     {"dos", PT},
+    {"dove", IT},
     {"du", FR},
     {"durch", DE},
     {"e", IT | PT},
@@ -129,10 +137,15 @@ static const struct {
     {"have", EN},
     {"hem", TR},
     {"het", NL},
+    {"hoe", NL},
     {"hogy", HU},
+    {"hogyan", HU},
+    {"hol", HU},
     {"how", EN},
+    {"hur", SV},
     {"hva", NO},
     {"hvad", DA},
+    {"hvor", DA | NO},
     {"hvordan", DA | NO},
     {"i", DA | IT | NO | SV},
     {"icin", TR},
@@ -153,6 +166,7 @@ static const struct {
     {"kann", DE},
     {"kein", DE},
     {"ki", HU},
+    {"kuinka", FI},
     {"kun", FI},
     {"la", ES | FR | IT | RO},
     {"las", ES},
@@ -169,12 +183,17 @@ static const struct {
     {"mellom", NO},
     {"met", NL},
     {"mi", HU},
+    {"mikor", HU},
+    {"missa", FI},
     {"mit", DE},
+    {"miten", FI},
     {"na", PT},
     {"nach", DE},
     {"nao", PT},
+    {"nasil", TR},
     {"ne", FR | TR},
     {"nem", HU},
+    {"nerede", TR},
     {"nicht", DE},
     {"niet", NL},
     {"no", ES | PT},
@@ -190,6 +209,7 @@ static const struct {
     {"olarak", TR},
     {"om", DA | NL | NO | SV},
     {"on", EN | FI | FR},
+    {"onde", PT},
     {"op", DA | NL},
     {"or", EN},
     {"os", PT},
@@ -200,10 +220,14 @@ static const struct {
     {"pe", RO},
     {"pentru", RO},
     {"per", IT},
+    {"perche", IT},
     {"por", ES | PT},
     {"pour", FR},
+    {"pourquoi", FR},
     {"prin", RO},
     {"qu", FR},
+    {"quand", FR},
+    {"quando", IT | PT},
     {"que", ES | FR | PT},
     {"qui", FR},
     {"sa", RO},
@@ -213,8 +237,10 @@ static const struct {
     {"si", ES | FR | IT | RO},
     {"sich", DE},
     {"sie", DE},
+    {"sin", ES},
     {"sind", DE},
     {"skal", DA | NO},
+    {"sobre", ES | PT},
     {"som", DA | NO | SV},
     {"son", ES | FR},
     {"sono", IT},
@@ -235,6 +261,7 @@ static const struct {
     {"un", ES | FR | IT | RO},
     {"una", ES | IT},
     {"und", DE},
+    {"unde", RO},
     {"une", FR},
     {"unei", RO},
     {"ut", NO | SV},
@@ -246,7 +273,13 @@ static const struct {
     {"veya", TR},
     {"von", DE},
     {"voor", NL},
+    {"waar", NL},
+    {"wann", DE},
+    {"wanneer", NL},
+    {"warum", DE},
     {"was", DE | EN | NL},
+    {"wat", NL},
+    {"welche", DE},
     {"wenn", DE},
     {"werden", DE},
     {"what", EN},
@@ -258,6 +291,7 @@ static const struct {
     {"wie", DE},
     {"wird", DE},
     {"with", EN},
+    {"wo", DE},
     {"worden", NL},
     {"wordt", NL},
     {"y", ES},
@@ -288,6 +322,7 @@ static const struct {
     {"о", RU},
     {"от", RU},
     {"по", RU},
+    {"почему", RU},
     {"при", RU},
     {"с", RU},
     {"так", RU},
@@ -348,19 +383,24 @@ static size_t next_word(struct span text, size_t *at, char ret[WORD_MAX + 4])
     return n;
 }
 
-enum prose_language prose_language_guess(struct span text)
+static size_t count_words(struct span text, size_t found[PROSE_LANGUAGES])
 {
-    size_t found[PROSE_LANGUAGES] = {0}, words = 0, at = 0, n;
+    size_t words = 0, at = 0, n;
     char word[WORD_MAX + 4];
     text = span_first(text, text.len < PROSE_SAMPLE ? text.len : PROSE_SAMPLE);
     while ((n = next_word(text, &at, word)) > 0) {
         words++;
-        uint32_t set =
-            n > 1 ? languages_of(span_of(word, n)) : 0; /* `a` and `i` are names as well */
+        uint32_t set = n > 1 ? languages_of(span_of(word, n)) : 0; /* `a` and `i` are names too */
         for (; set; set &= set - 1)
             found[__builtin_ctz(set)]++;
     }
-    size_t best = PROSE_ENGLISH, second = PROSE_ENGLISH;
+    return words;
+}
+
+enum prose_language prose_language_guess(struct span text)
+{
+    size_t found[PROSE_LANGUAGES] = {0}, best = PROSE_ENGLISH, second = PROSE_ENGLISH;
+    size_t words = count_words(text, found);
     for (size_t i = 1; i < PROSE_LANGUAGES; i++) {
         if (found[i] > found[best]) {
             second = best;
@@ -372,6 +412,13 @@ enum prose_language prose_language_guess(struct span text)
     bool is_clear = found[best] >= 2 && found[best] * SHARE_LEAST >= words &&
                     found[best] > found[second] && found[best] * 2 > found[PROSE_ENGLISH] * 3;
     return is_clear ? (enum prose_language)best : PROSE_ENGLISH;
+}
+
+bool prose_is_english(struct span text)
+{
+    size_t found[PROSE_LANGUAGES] = {0};
+    (void)count_words(text, found);
+    return found[PROSE_ENGLISH] && prose_language_guess(text) == PROSE_ENGLISH;
 }
 
 /* ---- scripts ---- */
@@ -415,6 +462,15 @@ uint32_t script_set(struct span text)
 {
     uint32_t set = 0;
     for (size_t i = 0; i < text.len;) {
+        uint64_t eight;
+        while (set & SCRIPT_BIT(SCRIPT_LATIN) && text.len - i >= sizeof eight) {
+            memcpy(&eight, text.ptr + i, sizeof eight);
+            if (eight & 0x8080808080808080u)
+                break;
+            i += sizeof eight; /* ASCII says no more once a letter of it was seen */
+        }
+        if (i == text.len)
+            break;
         unsigned char c = (unsigned char)text.ptr[i];
         if (c < 0x80) {
             if ((c | 32) >= 'a' && (c | 32) <= 'z')

@@ -30,6 +30,8 @@ enum prose_language {
 /* The language of a text by its first PROSE_SAMPLE bytes. */
 #define PROSE_SAMPLE (8u << 10)
 enum prose_language prose_language_guess(struct span text);
+/* Has a commonest word of English and is not clearly in another language: surely English. */
+bool prose_is_english(struct span text);
 /* A commonest word of the language: lower case, diacritics removed (utf8_fold). */
 bool prose_is_stop_word(enum prose_language language, struct span folded);
 /* "German": for people. */

@@ -19,6 +19,13 @@ struct content {
     size_t count;
 };
 
+/* Prose in other languages and scripts: some files begin with it, some questions hold it. */
+static const char *const prose[] = {
+    "Die Verbindungen werden nicht geschlossen, wenn der Server noch liest. ",
+    "Las conexiones no se cierran cuando el servidor todavía lee los eventos. ",
+    "การเชื่อมต่อของเซิร์ฟเวอร์ ",
+};
+
 static void put_word(uint64_t *seed, char *ret, size_t size)
 {
     uint64_t r = made_random(seed) % WORDS, s = made_random(seed) % WORDS;
@@ -28,6 +35,9 @@ static void put_word(uint64_t *seed, char *ret, size_t size)
 void tree_query(uint64_t *seed, unsigned terms, char *ret, size_t size)
 {
     size_t n = 0;
+    uint64_t which = made_random(seed) % 8;
+    if (which < ARRAY_LEN(prose) && strlen(prose[which]) < size)
+        n = (size_t)snprintf(ret, size, "%s", prose[which]);
     for (unsigned i = 0; i < terms && n + 24 < size; i++) {
         put_word(seed, ret + n, 20);
         n += strlen(ret + n);
@@ -44,9 +54,12 @@ static void path_of(size_t file, char ret[48])
 static void make_content(uint64_t seed, struct content *ret)
 {
     ret->len = ret->count = 0;
+    uint64_t which = made_random(&seed) % 12;
     unsigned chunks = (unsigned)(made_random(&seed) % TREE_CHUNKS_MAX); /* some have none */
     for (unsigned c = 0; c < chunks; c++) {
         size_t start = ret->len;
+        if (c == 0 && which < ARRAY_LEN(prose))
+            ret->len += (size_t)snprintf(ret->text, sizeof ret->text, "%s", prose[which]);
         unsigned words = 1 + (unsigned)(made_random(&seed) % 60);
         for (unsigned w = 0; w < words; w++) {
             put_word(&seed, ret->text + ret->len, 20);
@@ -61,7 +74,8 @@ static void make_content(uint64_t seed, struct content *ret)
                                                             .start = start,
                                                             .len = ret->len - start,
                                                             .symbol = span_str(ret->symbols[c]),
-                                                            .symbol_kind = SPAN_LIT("function")};
+                                                            .symbol_kind = SPAN_LIT("function"),
+                                                            .kind = which < ARRAY_LEN(prose)};
     }
 }
 
