@@ -44,6 +44,7 @@ static int start_answer(struct api *a, const struct engine_caller *who, struct c
         .provider = f->provider,
         .model = f->model,
         .language = f->language,
+        .filters = f->filters,
         .stream_id = stream_id,
         .keep = f->root,
     };

@@ -35,8 +35,11 @@ static void begin_answer(const struct answer_asked *c, struct chat_fields *f)
         .provider = f->provider,
         .model = f->model,
         .language = f->language,
+        .filters = f->filters,
         .keep = f->root,
     };
+    q.filters.include = json_object_get(f->root, "include");
+    q.filters.exclude = json_object_get(f->root, "exclude");
     if (!f->turn_count || !span_is(f->turns[f->turn_count - 1].role, "user")) {
         reply_problem_text(c->x, ERR_INVALID, "the last message must be the user's", NULL);
     } else if (engine_answer(c->api->options.engine, &who, &q, &s, &err) < 0) {
@@ -249,6 +252,12 @@ static struct span body_text(const struct task *t, const char *key)
     return json_span(json_object_get(t->body, key));
 }
 
+static struct engine_filters body_filters(const struct task *t)
+{
+    return (struct engine_filters){.include = json_object_get(t->body, "include"),
+                                   .exclude = json_object_get(t->body, "exclude")};
+}
+
 static struct source_access body_access(const struct task *t)
 {
     return (struct source_access){body_text(t, "type"), body_text(t, "branch"),
@@ -262,6 +271,7 @@ static int call_index(struct task *t)
         .access = body_access(t),
         .name = body_text(t, "name"),
         .force = json_flag(t->body, "force", false),
+        .filters = body_filters(t),
     };
     if (!q.source.len)
         return err_set(&t->err, ERR_INVALID, "source is missing");
@@ -343,6 +353,7 @@ static int call_search(struct task *t)
         .query = body_text(t, "query"),
         .k = (unsigned)k,
         .explain = json_flag(t->body, "explain", false),
+        .filters = body_filters(t),
     };
     if (!q.source.len || !q.query.len)
         return err_set(&t->err, ERR_INVALID, "%s is missing", q.source.len ? "query" : "source");

@@ -102,10 +102,12 @@ int chat_decode(json_t *root, struct chat_fields *f)
     f->provider = want_string(f, root, "provider", "provider", false);
     f->model = want_string(f, root, "model", "model", false);
     f->language = want_string(f, root, "language", "language", false);
-    static const char *const filters[] = {"excluded_dirs", "excluded_files", "included_dirs",
-                                          "included_files"};
-    for (size_t i = 0; i < ARRAY_LEN(filters); i++)
-        (void)want_string(f, root, filters[i], filters[i], false);
+    f->filters = (struct engine_filters){
+        .excluded_dirs = want_string(f, root, "excluded_dirs", "excluded_dirs", false),
+        .excluded_files = want_string(f, root, "excluded_files", "excluded_files", false),
+        .included_dirs = want_string(f, root, "included_dirs", "included_dirs", false),
+        .included_files = want_string(f, root, "included_files", "included_files", false),
+    };
     return f->issue_count ? -ERR_INVALID : 0;
 }
 
@@ -126,8 +128,11 @@ static void keep_only(json_t *obj, const char *const *names, size_t count)
 
 void chat_fields_trim(struct chat_fields *f)
 {
-    static const char *const of_root[] = {"stream_id", "repo_url", "messages", "type",  "token",
-                                          "branch",    "filePath", "provider", "model", "language"};
+    static const char *const of_root[] = {
+        "stream_id",     "repo_url",       "messages",      "type",
+        "token",         "branch",         "filePath",      "provider",
+        "model",         "language",       "excluded_dirs", "excluded_files",
+        "included_dirs", "included_files", "include",       "exclude"};
     static const char *const of_message[] = {"role", "content"};
     keep_only(f->root, of_root, ARRAY_LEN(of_root));
     size_t i;

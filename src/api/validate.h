@@ -4,6 +4,7 @@
  * over WebSocket, FastAPI's 422 document over HTTP. Pure; a fuzz target covers it.
  */
 #include "base/json.h"
+#include "engine/engine.h"
 #include "providers/chat.h"
 
 #define CHAT_ISSUES_MAX 20
@@ -18,6 +19,7 @@ struct chat_issue {
 struct chat_fields {
     json_t *root; /* owned; everything below points into it */
     struct span repo_url, type, token, branch, file_path, provider, model, language, stream_id;
+    struct engine_filters filters;
     uint64_t after;
     bool is_resume; /* {"stream_id":…[,"after":n]} and no messages: follow instead of ask */
     struct chat_turn *turns; /* owned */

@@ -157,6 +157,7 @@ static int build_request(const struct options *o, struct buf *out, struct err *e
         jw_kstr(&w, "language", option_str(o, OPT_LANGUAGE));
     if (option_source(o, OPT_K) != SOURCE_DEFAULT)
         jw_kint(&w, "k", (int64_t)option_u64(o, OPT_K));
+    put_filters(&w, o);
     jw_end_obj(&w);
     source_operand_done(&source);
     return r == 0 && buf_failed(out) ? err_set(err, ERR_NO_MEMORY, "no memory for the question")

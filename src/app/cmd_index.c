@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "ingest/filter_set.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -38,8 +39,35 @@ static int build_request(const struct indexing *x, struct buf *out)
         jw_kstr(&w, "name", option_str(x->o, OPT_NAME));
     if (option_bool(x->o, OPT_FORCE))
         jw_kbool(&w, "force", true);
+    put_filters(&w, x->o);
     jw_end_obj(&w);
     return buf_failed(out) ? err_set(x->err, ERR_NO_MEMORY, "no memory for the request") : 0;
+}
+
+/* Is the source the one with these filters? The server lists them as they are written in their canonical text. */
+static bool has_filters(const struct options *o, const json_t *row)
+{
+    struct filter_set set = {0};
+    struct buf want = BUF_INIT(LIMIT_FILTERS_BYTES), got = BUF_INIT(LIMIT_FILTERS_BYTES);
+    const json_t *line;
+    size_t i;
+    int r = 0;
+    for (i = 0; r == 0 && i < option_count(o, OPT_INCLUDE); i++)
+        r = filter_set_add_pattern(&set, true, span_str(option_item(o, OPT_INCLUDE, i)), NULL);
+    for (i = 0; r == 0 && i < option_count(o, OPT_EXCLUDE); i++)
+        r = filter_set_add_pattern(&set, false, span_str(option_item(o, OPT_EXCLUDE, i)), NULL);
+    if (r == 0)
+        r = filter_set_text(&set, false, &want, NULL);
+    json_array_foreach(json_object_get(row, "filters"), i, line)
+    {
+        buf_put_span(&got, json_span(line));
+        buf_putc(&got, '\n');
+    }
+    bool is_equal = r == 0 && span_eq(buf_span(&want), buf_span(&got));
+    filter_set_done(&set);
+    buf_done(&want);
+    buf_done(&got);
+    return is_equal;
 }
 
 /* The row of what was just indexed, borrowed from the list; NULL when it is not there. */
@@ -53,7 +81,7 @@ static const json_t *find_source(const struct indexing *x, const json_t *list)
         const char *row_name = json_str(row, "name", "");
         if (!strcmp(row_name, name ? name : x->source.text))
             return row;
-        if (!strcmp(json_str(row, "location", ""), x->source.location))
+        if (!strcmp(json_str(row, "location", ""), x->source.location) && has_filters(x->o, row))
             by_location = row;
     }
     return by_location;

@@ -99,6 +99,7 @@ static int search(const struct options *o, struct client *client, struct err *er
     jw_kstr(&w, "query", options_operand(o, 1));
     jw_kint(&w, "k", (int64_t)option_u64(o, OPT_K));
     jw_kbool(&w, "explain", option_bool(o, OPT_EXPLAIN));
+    put_filters(&w, o);
     jw_end_obj(&w);
     json_t *body = NULL;
     source_operand_done(&source);

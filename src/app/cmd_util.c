@@ -103,6 +103,24 @@ void put_json(struct json_writer *w, const json_t *value)
     mem_free(text);
 }
 
+static void put_list(struct json_writer *w, const struct options *o, const char *key,
+                     enum option_id id)
+{
+    if (!option_count(o, id))
+        return;
+    jw_key(w, key);
+    jw_arr(w);
+    for (size_t i = 0; i < option_count(o, id); i++)
+        jw_str(w, option_item(o, id, i));
+    jw_end_arr(w);
+}
+
+void put_filters(struct json_writer *w, const struct options *o)
+{
+    put_list(w, o, "include", OPT_INCLUDE);
+    put_list(w, o, "exclude", OPT_EXCLUDE);
+}
+
 void put_citation(struct buf *out, const char *path, int64_t start, int64_t end)
 {
     buf_puts(out, path);

@@ -1,6 +1,7 @@
 #pragma once
 /* What the commands share. Thread: main. */
 #include "app/cmd.h"
+#include "app/options.h"
 #include "app/terminal.h"
 
 struct options;
@@ -23,5 +24,7 @@ void put_source_operand(struct json_writer *w, const char *key, const struct sou
 int exit_code_of(int result);
 /* A parsed value as it was; NULL becomes null. Out of memory fails the writer's buffer. */
 void put_json(struct json_writer *w, const json_t *value);
+/* The keys "include" and "exclude" of a request, for the options that were given. */
+void put_filters(struct json_writer *w, const struct options *o);
 /* "src/a.c#L10-L20", or the path alone when there are no lines. */
 void put_citation(struct buf *out, const char *path, int64_t start, int64_t end);

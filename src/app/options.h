@@ -51,6 +51,8 @@ enum option_id {
     OPT_NAME,
     OPT_BRANCH,
     OPT_FORCE,
+    OPT_INCLUDE,
+    OPT_EXCLUDE,
     OPT_REPORT,
     OPT_REMOVE,
     OPT_RUN,

@@ -393,6 +393,25 @@ const struct option option_table[OPT_COUNT] = {
                    .commands = B(INDEX),
                    .section = "command",
                    .help = "Index again although nothing has changed."},
+    [OPT_INCLUDE] = {.name = "include",
+                     .arg = "PATTERN",
+                     .type = OPTION_LIST,
+                     .flags = OPTION_FLAG_ONLY | OPTION_NO_COMMAS,
+                     .commands = B(INDEX) | B(ASK) | B(SEARCH) | B(SERVE),
+                     .section = "command",
+                     .help =
+                         "Read only files that match, written as in .gitignore and relative to "
+                         "the source's root ('src/', '*.py'); may be given several times. "
+                         "Each set of patterns has an index of its own. Of a server: for requests "
+                         "that bring no filters."},
+    [OPT_EXCLUDE] = {.name = "exclude",
+                     .arg = "PATTERN",
+                     .type = OPTION_LIST,
+                     .flags = OPTION_FLAG_ONLY | OPTION_NO_COMMAS,
+                     .commands = B(INDEX) | B(ASK) | B(SEARCH) | B(SERVE),
+                     .section = "command",
+                     .help = "Leave out files that match, written as for --include; may be given "
+                             "several times."},
     [OPT_REPORT] = {.name = "report",
                     .type = OPTION_BOOL,
                     .flags = OPTION_FLAG_ONLY,

@@ -105,6 +105,14 @@ static int open_storage(struct runtime *r, bool serve, struct err *err)
     return 0;
 }
 
+static json_t *list_option(const struct options *o, enum option_id id)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < option_count(o, id); i++)
+        json_array_append_new(list, json_string(option_item(o, id, i)));
+    return list;
+}
+
 static const char *environment(void *ctx, const char *name)
 {
     const char *value = options_env(ctx, name);
@@ -137,6 +145,8 @@ static int open_engine(struct runtime *r, bool serve, struct err *err)
     const char **paths = list_of(r->options, OPT_ALLOW_PATH);
     const char **hosts = list_of(r->options, OPT_ALLOW_HOST);
     const char **private_hosts = list_of(r->options, OPT_ALLOW_PRIVATE_HOST);
+    json_t *include = serve ? list_option(r->options, OPT_INCLUDE) : NULL;
+    json_t *exclude = serve ? list_option(r->options, OPT_EXCLUDE) : NULL;
     union { /* the callback's context is not const */
         const struct options *in;
         void *out;
@@ -151,6 +161,7 @@ static int open_engine(struct runtime *r, bool serve, struct err *err)
         .env = environment,
         .env_ctx = options.out,
         .default_language = "en",
+        .filters = {.include = include, .exclude = exclude},
         .bench_source = serve && option_bool(r->options, OPT_BENCH_SOURCE),
         .store = r->store,
         .hub = r->hub,
@@ -165,6 +176,8 @@ static int open_engine(struct runtime *r, bool serve, struct err *err)
     mem_free(paths);
     mem_free(hosts);
     mem_free(private_hosts);
+    json_decref(include);
+    json_decref(exclude);
     return result;
 }
 

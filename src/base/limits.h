@@ -54,6 +54,8 @@
 #define LIMIT_IGNORE_FILE_BYTES (512u << 10)   /* .gitignore and the like; the rest is not read */
 #define LIMIT_IGNORE_PATTERN_BYTES 1024        /* longer patterns are ignored */
 #define LIMIT_IGNORE_PATTERNS_COUNT 16384      /* per ignore file */
+#define LIMIT_FILTERS_COUNT 1000               /* requested for one source */
+#define LIMIT_FILTERS_BYTES (32u << 10)        /* their canonical text */
 #define LIMIT_SYMBOLS_COUNT 65536              /* per file */
 #define LIMIT_SYMBOL_BYTES 256                 /* a qualified name is cut there */
 #define LIMIT_SYMBOL_DEPTH 24                  /* symbols within each other */

@@ -46,8 +46,10 @@ ptrdiff_t span_find(struct span s, struct span needle)
 
 ptrdiff_t span_find_nocase(struct span s, struct span needle)
 {
+    char first = needle.len ? lower(needle.ptr[0]) : 0;
     for (size_t i = 0; i + needle.len <= s.len; i++)
-        if (span_eq_nocase(span_of(s.ptr + i, needle.len), needle))
+        if ((!needle.len || lower(s.ptr[i]) == first) &&
+            span_eq_nocase(span_of(s.ptr + i, needle.len), needle))
             return (ptrdiff_t)i;
     return -1;
 }

@@ -128,8 +128,8 @@ static void resolve(struct answer *a)
         a->research.question =
             span_first(a->research.question, utf8_cut(a->research.question, LIMIT_QUERY_BYTES));
     if (r == 0)
-        r = source_resolve_access(a->engine, &a->who, a->request.source, &a->request.access,
-                                  SPAN_NULL, a->source_id, &ask, &err);
+        r = source_resolve_wanted(a->engine, &a->who, a->request.source, &a->request.access,
+                                  SPAN_NULL, &a->request.filters, a->source_id, &ask, &err);
     if (r == 0)
         a->index = source_fresh_index(a->engine, a->source_id, stream_stop_flag(a->running.stream));
     if (r == 0 && answer_is_stopped(a))

@@ -75,7 +75,10 @@ int engine_new(const struct engine_options *options, struct engine **ret, struct
     cond_init(&e->idle);
     map_init(&e->sources);
     list_init(&e->running);
+    buf_init(&e->filters, LIMIT_FILTERS_BYTES);
     int r = copy_allow_paths(e, options->allow_paths, err);
+    if (r == 0)
+        r = filters_text(&options->filters, &e->filters, err);
     if (r == 0 && mkdir(e->index_dir, 0700) < 0 && errno != EEXIST)
         r = err_errno(err, errno, "cannot make the index folder '%s'", e->index_dir);
     if (r == 0)
@@ -132,6 +135,7 @@ void engine_free(struct engine *e)
     free_list(e->allow_hosts);
     free_list(e->allow_private_hosts);
     mem_free(e->repos_dir);
+    buf_done(&e->filters);
     mem_free(e->index_dir);
     lock_done(&e->publish);
     lock_done(&e->rows);

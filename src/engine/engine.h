@@ -25,6 +25,15 @@ struct engine_upstream {
     struct http_client *http;
 };
 
+/*
+ * Which files of a source are wanted (ingest/filter_set.h says what entries mean): DeepWiki's lists, or our patterns. Zero is
+ * all files. Requests with equal filters share an index, others have their own.
+ */
+struct engine_filters {
+    struct span excluded_dirs, excluded_files, included_dirs, included_files;
+    const json_t *include, *exclude; /* arrays of strings, or NULL */
+};
+
 struct engine_options {
     const char *index_dir; /* created */
     const char *const
@@ -36,9 +45,10 @@ struct engine_options {
     uint64_t refresh_interval_ms;     /* a remote is looked at by questions at most this often */
     const char *(*env)(void *ctx, const char *name); /* the owner's tokens, proxies; or NULL */
     void *env_ctx;
-    const char *default_language; /* "en" */
-    bool bench_source;            /* offer provider "bench" */
-    struct store *store;          /* these three are borrowed and outlive the engine */
+    const char *default_language;  /* "en" */
+    struct engine_filters filters; /* of requests that have none; read by engine_new only */
+    bool bench_source;             /* offer provider "bench" */
+    struct store *store;           /* these three are borrowed and outlive the engine */
     struct hub *hub;
     struct worker_pool *workers;
     struct registry *registry; /* with these three, or none of them: only `local` then */
@@ -109,6 +119,7 @@ struct index_request {
     struct span
         name; /* name to keep it under; empty = the path's last component. No path, no URL, no id */
     bool force; /* also when nothing has changed */
+    struct engine_filters filters;
 };
 /*
  * Starts (or joins) the indexing of a source. A repository is looked at where it comes from, and fetched when it has changed. *ret_stream: its progress, status events
@@ -142,6 +153,7 @@ struct search_request {
     struct source_access access;
     unsigned k; /* 1..100 */
     bool explain;
+    struct engine_filters filters;
 };
 #define ENGINE_WAITS 1
 /*
@@ -165,6 +177,7 @@ struct answer_request {
     const struct chat_turn *messages; /* at least one; the last is the user's */
     size_t message_count;
     struct span file_path, model, language; /* empty = default */
+    struct engine_filters filters;
     struct span provider;  /* ptr NULL = default; the empty string is a name that no provider has */
     const char *stream_id; /* from stream_new_id, or NULL */
     json_t *keep; /* what the spans point into; the engine takes the reference when it succeeds */

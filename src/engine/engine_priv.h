@@ -65,6 +65,7 @@ struct engine {
     char **allow_paths;                        /* resolved, NULL-terminated */
     char *repos_dir;                           /* resolved; NULL: nothing is fetched */
     char **allow_hosts, **allow_private_hosts; /* NULL-terminated */
+    struct buf filters;                        /* canonical text for requests without any */
     struct bench_source *bench;                /* owned; NULL unless asked for */
     struct lock
         publish; /* held while a source's next snapshot is made of its current; blocks: workers only */
@@ -123,6 +124,23 @@ static inline void index_ask_done(struct index_ask *a)
 {
     credential_done(&a->given);
 }
+/*
+ * The same for the files that the filters leave (filters.c): without any that is the source itself, else one of its own, made
+ * at the first time. It is called "name~hash" unless `name` says otherwise. -ERR_INVALID, -ERR_LIMIT: bad filters.
+ */
+int source_resolve_wanted(struct engine *e, const struct engine_caller *who, struct span named,
+                          const struct source_access *access, struct span name,
+                          const struct engine_filters *filters, char ret_id[STORE_ID_MAX],
+                          struct index_ask *ret_ask, struct err *err) MUST_CHECK;
+/* The source with exactly this location; made when there is none, called `name` or like `base`. */
+int source_at(struct engine *e, const struct engine_caller *who, const char *location,
+              const char *kind, const char *base, struct span name, char ret_id[STORE_ID_MAX],
+              struct err *err) MUST_CHECK;
+/* A row's location is a path (or URL), and after a line end the canonical text of its filters (ingest/filter_set.h). */
+struct span location_path(struct span location);
+struct span location_filters(struct span location);
+/* The canonical text of what a request wants. */
+int filters_text(const struct engine_filters *f, struct buf *out, struct err *err) MUST_CHECK;
 /* Reference to the open index, or NULL when there is none, the tree has changed since, or *cancel (may be NULL). Blocks. */
 struct index *source_fresh_index(struct engine *e, const char *id, const _Atomic bool *cancel);
 /* The newest index there is, fresh or not; NULL when none. */

@@ -17,6 +17,7 @@
 #include "base/mem.h"
 #include "base/metric.h"
 #include "index/update.h"
+#include "ingest/filter_set.h"
 #include "ingest/ingest.h"
 
 #include <errno.h>
@@ -42,10 +43,11 @@ struct index_job {
     char source_id[STORE_ID_MAX];
     char tenant[STORE_ID_MAX];
     char *location;
-    char lost_why[200]; /* why the index that was there cannot be used, or "" */
-    bool has_begun;     /* under engine->lock */
-    bool is_rebuild;    /* nothing of the old index is to be used */
-    bool is_first;      /* there was nothing that could be */
+    struct filter_patterns filters; /* owned */
+    char lost_why[200];             /* why the index that was there cannot be used, or "" */
+    bool has_begun;                 /* under engine->lock */
+    bool is_rebuild;                /* nothing of the old index is to be used */
+    bool is_first;                  /* there was nothing that could be */
     char fingerprint[17], revision[65];
     bool is_remote;           /* location is a URL until remote_step has made it a folder */
     struct index_ask ask;     /* wiped with the job */
@@ -112,8 +114,9 @@ static int put_file(struct index_update *u, const struct ingest_file *file, stru
                        SPAN_ARG(file->path));
     for (size_t i = 0; i < file->chunk_count; i++) {
         const struct ingest_chunk *c = &file->chunks[i];
-        chunks[i] = (struct index_chunk_in){c->start_line, c->end_line,    c->start,        c->len,
-                                            c->symbol,     c->symbol_kind, (uint8_t)c->kind};
+        chunks[i] =
+            (struct index_chunk_in){c->start_line, c->end_line,    c->start,         c->len,
+                                    c->symbol,     c->symbol_kind, (uint8_t)c->kind, c->is_test};
     }
     f.chunks = chunks;
     int r = index_update_add(u, &f, err);
@@ -232,6 +235,8 @@ static int run_update(struct index_job *job, struct index_update *u, struct err 
     struct ingest *in = NULL;
     struct ingest_options io = {
         .root = job->location,
+        .excludes = (const char *const *)job->filters.excludes,
+        .includes = (const char *const *)job->filters.includes,
         .cancel = stream_stop_flag(job->running.stream),
         .use_ctags = true,
         .known = {u, is_same, is_same_text, has_chunks},
@@ -394,6 +399,7 @@ static void job_free(struct index_job *job)
 {
     struct engine *e = job->engine;
     mem_free(job->location);
+    filter_patterns_done(&job->filters);
     clone_result_done(&job->tree);
     index_ask_done(&job->ask);
     running_leave(e, &job->running);
@@ -576,7 +582,8 @@ static void run_job(struct work *work)
 
 /* The part of a source that its job needs. */
 struct job_source {
-    char *location; /* owned */
+    char *location;                 /* owned */
+    struct filter_patterns filters; /* owned */
     bool is_remote;
     char tenant[STORE_ID_MAX], lost_why[200];
 };
@@ -594,6 +601,8 @@ static int job_new(struct engine *e, const char *source_id, struct job_source *f
     struct index_job *job = mem_alloc(sizeof *job);
     *job = (struct index_job){.work.run = run_job, .engine = e, .running.stop = on_stop};
     job->location = take_ptr(from->location);
+    job->filters = from->filters;
+    from->filters = (struct filter_patterns){0};
     job->is_remote = from->is_remote;
     job->ask = ask ? *ask : (struct index_ask){.is_guarded = true};
     snprintf(job->source_id, sizeof job->source_id, "%s", source_id);
@@ -605,6 +614,7 @@ static int job_new(struct engine *e, const char *source_id, struct job_source *f
     if (r < 0) {
         stream_close(s, "error", NULL);
         mem_free(job->location);
+        filter_patterns_done(&job->filters);
         index_ask_done(&job->ask);
         mem_free(job);
     } else {
@@ -639,11 +649,12 @@ static int join_running(struct engine *e, const char *source_id, struct index_wa
         join(s->job, waiter, ret_stream);
         r = 1;
     } else {
-        ret->location = mem_try_strndup(s->row.location, strlen(s->row.location));
+        struct span where = span_str(s->row.location), path = location_path(where);
+        ret->location = mem_try_strndup(path.ptr, path.len);
         ret->is_remote = strcmp(s->row.kind, SOURCE_KIND_GIT) == 0;
         snprintf(ret->tenant, sizeof ret->tenant, "%s", s->row.tenant);
         snprintf(ret->lost_why, sizeof ret->lost_why, "%s", s->is_index_lost ? s->lost_why : "");
-        if (!ret->location)
+        if (!ret->location || filter_patterns_read(location_filters(where), &ret->filters) < 0)
             r = err_set(err, ERR_NO_MEMORY, "out of memory");
     }
     lock_leave(&e->lock);
@@ -689,6 +700,7 @@ int indexing_start(struct engine *e, const char *source_id, const struct index_a
         return r < 0 ? r : 0;
     r = job_new(e, source_id, &from, ask, &job, err);
     mem_free(from.location);
+    filter_patterns_done(&from.filters);
     if (r < 0)
         return r;
     lock_enter(&e->lock);
@@ -738,8 +750,8 @@ int engine_index(struct engine *e, const struct engine_caller *who,
     struct index_ask ask;
     const char *type;
     char location[SOURCE_URL_MAX];
-    int r = source_resolve_access(e, who, request->source, &request->access, request->name, id,
-                                  &ask, err);
+    int r = source_resolve_wanted(e, who, request->source, &request->access, request->name,
+                                  &request->filters, id, &ask, err);
     if (r < 0)
         return r;
     ask.must_build = request->force;

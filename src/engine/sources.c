@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "index/vectors.h"
+#include "ingest/filter_set.h"
 #include "ingest/ingest.h"
 #include "text/utf8.h"
 
@@ -362,6 +363,23 @@ static int resolve_path(struct engine *e, const struct engine_caller *who, const
     return r;
 }
 
+int source_at(struct engine *e, const struct engine_caller *who, const char *location,
+              const char *kind, const char *base, struct span name, char ret_id[STORE_ID_MAX],
+              struct err *err)
+{
+    struct store_source row = {0};
+    lock_enter(&e->rows); /* of several who come at once, one makes it */
+    int r = store_source_find(e->options.store, who->tenant, location, &row, err);
+    bool is_new = r == -ERR_NOT_FOUND;
+    if (is_new)
+        r = source_create(e, who, kind, location, base, name, ret_id, err);
+    lock_leave(&e->rows);
+    if (r == 0 && !is_new)
+        return take_found(e, who, &row, name, ret_id, err);
+    store_source_done(&row);
+    return r;
+}
+
 /* ---- repositories of other machines ---- */
 
 static int source_known(struct engine *e, const struct engine_caller *who, struct span named,
@@ -606,7 +624,9 @@ int engine_source_delete(struct engine *e, const struct engine_caller *who, stru
     }
     if (r == 0)
         remove_vectors(e, id);
-    if (r == 0 && strcmp(row.kind, SOURCE_KIND_GIT) == 0)
+    /* The files that were fetched belong to the source with all of them. */
+    if (r == 0 && strcmp(row.kind, SOURCE_KIND_GIT) == 0 &&
+        !location_filters(span_str(row.location)).len)
         remote_forget(e, row.location);
     lock_leave(&e->rows);
     live_source_free(live);
@@ -699,8 +719,17 @@ static bool is_unchanged(struct engine *e, const char *id, const struct source_s
 {
     char now[17];
     uint64_t began = clock_ms();
-    struct ingest_options o = {.root = st->location, .cancel = cancel};
-    if (ingest_fingerprint(&o, now, NULL) < 0 || strcmp(now, fingerprint) != 0)
+    struct filter_patterns p = {0};
+    if (filter_patterns_read(location_filters(span_str(st->location)), &p) < 0)
+        return false;
+    st->location[location_path(span_str(st->location)).len] = '\0';
+    struct ingest_options o = {.root = st->location,
+                               .excludes = (const char *const *)p.excludes,
+                               .includes = (const char *const *)p.includes,
+                               .cancel = cancel};
+    int r = ingest_fingerprint(&o, now, NULL);
+    filter_patterns_done(&p);
+    if (r < 0 || strcmp(now, fingerprint) != 0)
         return false;
     lock_enter(&e->lock);
     struct live_source *s = source_live(e, id);
@@ -748,7 +777,8 @@ void source_address(struct engine *e, const char *id, char *ret_location, size_t
     lock_enter(&e->lock);
     struct live_source *s = source_live(e, id);
     bool is_remote = s && strcmp(s->row.kind, SOURCE_KIND_GIT) == 0;
-    snprintf(ret_location, size, "%s", s ? s->row.location : "");
+    struct span location = s ? location_path(span_str(s->row.location)) : SPAN_NULL;
+    snprintf(ret_location, size, SPAN_FMT, SPAN_ARG(location));
     lock_leave(&e->lock);
     *ret_type = "local";
     if (is_remote && source_name_parse(span_str(ret_location), SPAN_NULL, SPAN_NULL, &n, NULL) == 0)
@@ -777,7 +807,14 @@ static void put_source(struct engine *e, struct json_writer *w, const struct sto
     jw_kstr(w, "id", s->id);
     jw_kstr(w, "name", s->name);
     jw_kstr(w, "kind", s->kind);
-    jw_kstr(w, "location", s->location);
+    jw_kspan(w, "location", location_path(span_str(s->location)));
+    struct span filters = location_filters(span_str(s->location)), line;
+    jw_key(w, "filters");
+    jw_arr(w);
+    while (span_next(&filters, '\n', &line))
+        if (line.len)
+            jw_span(w, line);
+    jw_end_arr(w);
     jw_kstr(w, "state", is_indexing ? "indexing" : s->state);
     jw_kstr(w, "revision", s->revision);
     jw_kint(w, "files", s->files);

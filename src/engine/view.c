@@ -111,7 +111,8 @@ int engine_search_json(struct engine *e, const struct engine_caller *who,
     struct vector_leg *leg = NULL;
     float *vector = NULL;
     struct index_ask ask = {0};
-    int r = source_resolve_access(e, who, q->source, &q->access, SPAN_NULL, id, &ask, err);
+    int r =
+        source_resolve_wanted(e, who, q->source, &q->access, SPAN_NULL, &q->filters, id, &ask, err);
     if (r == 0)
         r = index_for_search(e, who, id, &ask, wait, &ix, note, err);
     index_ask_done(&ask);

@@ -149,7 +149,7 @@ static int put_chunk(struct index_builder *b, const struct index_chunk_in *in, u
         .terms_count = terms,
         .symbol_len = (uint16_t)symbol.len,
         .kind_len = (uint8_t)kind.len,
-        .kind = in->kind,
+        .kind = (uint8_t)(in->kind | (in->is_test ? SEG_KIND_TEST : 0)),
     };
     section_put(&b->sections[SEG_CHUNKS], &c, sizeof c);
     b->chunks_count++;
@@ -414,7 +414,8 @@ int builder_copy(struct index_builder *b, const struct index *from, uint32_t fil
             .len = c->text_len,
             .symbol = span_of(g->strings + c->symbol_offset, c->symbol_len),
             .symbol_kind = span_of(g->strings + c->kind_offset, c->kind_len),
-            .kind = c->kind};
+            .kind = c->kind & (uint8_t)~SEG_KIND_TEST,
+            .is_test = c->kind & SEG_KIND_TEST};
         rc = put_chunk(b, &chunk, c->terms_count);
     }
     uint64_t terms = b->chunk_terms_total - before;

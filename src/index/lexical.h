@@ -37,7 +37,8 @@ struct index_chunk_in {
     uint32_t start_line, end_line;
     size_t start, len; /* range of the file's text */
     struct span symbol, symbol_kind;
-    uint8_t kind; /* enum chunk_kind of ingest */
+    uint8_t kind; /* enum chunk_kind of ingest; below 128 */
+    bool is_test; /* besides those of a file that is one */
 };
 
 #define INDEX_HASH_BYTES 16u /* of a file's bytes as they are on disk */

@@ -80,8 +80,9 @@ struct seg_chunk {
     uint32_t symbol_offset, kind_offset;
     uint32_t terms_count;
     uint16_t symbol_len;
-    uint8_t kind_len, kind;
+    uint8_t kind_len, kind; /* SEG_KIND_TEST: a test in a file that is none */
 };
+#define SEG_KIND_TEST 0x80u
 
 struct seg_path {
     uint64_t hash;

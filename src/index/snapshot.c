@@ -448,8 +448,8 @@ bool index_chunk(const struct index *ix, uint32_t chunk, struct index_chunk_view
         .symbol_kind = span_of(g->strings + c->kind_offset, c->kind_len),
         .language = span_of(g->strings + f->language_offset, f->language_len),
         .text = span_of(g->text + f->text_offset + c->text_start, c->text_len),
-        .kind = c->kind,
-        .is_test = f->is_test != 0,
+        .kind = c->kind & (uint8_t)~SEG_KIND_TEST,
+        .is_test = f->is_test != 0 || (c->kind & SEG_KIND_TEST),
     };
     return true;
 }

@@ -274,7 +274,8 @@ int index_update_copy(struct index_update *u, const struct index_file_in *file, 
                                             .len = c.text.len,
                                             .symbol = c.symbol,
                                             .symbol_kind = c.symbol_kind,
-                                            .kind = c.kind};
+                                            .kind = c.kind,
+                                            .is_test = c.is_test && !from.is_test};
     struct index_file_in in = *file;
     in.chunks = chunks;
     in.chunk_count = from.chunk_count;

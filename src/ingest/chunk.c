@@ -3,16 +3,21 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "ingest/encoding.h"
+#include "ingest/lex.h"
+#include "ingest/test_mark.h"
 
 #include <ctype.h>
 
 #define KEPT_LINES_COUNT 65536 /* scratch larger than that is not kept for the next file */
 #define COMMENT_LINES_MAX 400  /* a longer comment is not part of what follows it */
+#define UNIT_LINES 3           /* a function of so many lines is a chunk of its own */
+#define INNER_UNIT_LINES 30 /* the same for one within a function that is too large for a chunk */
 
 struct chunk_line {
     uint32_t at; /* byte offset */
     uint16_t indent;
     bool blank;
+    uint8_t inside; /* enum lex_inside; known where something is cut */
 };
 
 struct chunk_piece {
@@ -20,7 +25,7 @@ struct chunk_piece {
     int32_t symbol;       /* the one it is (part of), or -1 */
     int32_t parent;       /* the container around it, or -1 */
     uint32_t symbol_lines;
-    bool merged;
+    bool merged, is_test;
 };
 
 /* How large a chunk of some kind is to be. */
@@ -81,6 +86,7 @@ static void read_line(struct chunk_line *l, const char *text, size_t at, size_t 
             break;
     }
     l->blank = at == end;
+    l->inside = LEX_AT_BORDER;
     l->indent = (uint16_t)(indent < UINT16_MAX ? indent : UINT16_MAX);
 }
 
@@ -104,7 +110,7 @@ static int index_lines(struct chunker *c)
         read_line(&c->lines[i], c->text.ptr, at, end);
         at = end;
     }
-    c->lines[n] = (struct chunk_line){(uint32_t)c->text.len, 0, true};
+    c->lines[n] = (struct chunk_line){(uint32_t)c->text.len, 0, true, 0};
     return 0;
 }
 
@@ -195,8 +201,10 @@ static uint32_t lead_line(const struct chunker *c, uint32_t line, uint32_t floor
             from = above;
         else if (has_lex(c, LEX_BLOCK) && span_ends(t, SPAN_LIT("*/")))
             from = block_start(c, above, floor, SPAN_LIT("/*"));
-        else if (t.ptr[0] == ')')
+        else if (t.ptr[0] == ')' || span_starts(t, SPAN_LIT("})")))
             from = block_start(c, above, floor, SPAN_LIT("@"));
+        else if (span_ends(t, SPAN_LIT(")]")))
+            from = block_start(c, above, floor, SPAN_LIT("#["));
         if (!from)
             break;
         line = from;
@@ -222,6 +230,14 @@ static void push(struct chunker *c, struct chunk_piece p)
     c->pieces[c->piece_count++] = p;
 }
 
+static bool is_test(const struct chunker *c, int32_t symbol)
+{
+    for (; symbol >= 0; symbol = c->symbols->items[symbol].parent)
+        if (c->symbols->items[symbol].is_test)
+            return true;
+    return false;
+}
+
 /* How good is it to cut after line e? Blank lines and shallow beginnings are; far from the target is not. */
 static int32_t cut_score(const struct chunker *c, uint32_t e, uint32_t ideal)
 {
@@ -239,6 +255,11 @@ static int32_t cut_score(const struct chunker *c, uint32_t e, uint32_t ideal)
         struct span t = span_trim(line_text(c, next));
         if (t.len && strchr("})]", t.ptr[0]))
             score -= 10; /* a closing bracket belongs to what it closes */
+        static const int32_t costs[] = {[LEX_AT_BORDER] = 0,
+                                        [LEX_IN_STATEMENT] = 150,
+                                        [LEX_IN_PARENS] = 250,
+                                        [LEX_IN_TEXT] = 400};
+        score -= costs[c->lines[next - 1].inside];
     }
     return score;
 }
@@ -265,10 +286,27 @@ static uint32_t choose_cut(const struct chunker *c, uint32_t first, uint32_t las
     return best;
 }
 
+static bool is_too_large(const struct chunker *c, uint32_t first, uint32_t last,
+                         uint32_t whole_lines)
+{
+    return last > first &&
+           (last - first + 1 > whole_lines || bytes_of(c, first, last) > c->shape->soft_bytes);
+}
+
+/* Finds the statement borders in what is going to be cut. */
+static void mark_lines(struct chunker *c, uint32_t first, uint32_t last)
+{
+    struct span text = span_of(c->text.ptr + c->lines[first - 1].at, bytes_of(c, first, last));
+    if (c->lang->kind == CHUNK_CODE)
+        lex_lines(c->lang, text, &c->lines[first - 1].inside, sizeof *c->lines, last - first + 1);
+}
+
 /* Lines first..last without blank ends, as one piece or several. */
 static void add_lines(struct chunker *c, uint32_t first, uint32_t last, int32_t symbol,
                       int32_t parent, uint32_t whole_lines)
 {
+    if (first < last && is_too_large(c, first, last, whole_lines))
+        mark_lines(c, first, last);
     while (first <= last) {
         if (is_blank(c, first)) {
             first++;
@@ -276,27 +314,56 @@ static void add_lines(struct chunker *c, uint32_t first, uint32_t last, int32_t 
         }
         while (is_blank(c, last))
             last--;
-        uint32_t lines = last - first + 1, end = last;
-        if (lines > 1 && (lines > whole_lines || bytes_of(c, first, last) > c->shape->soft_bytes))
+        uint32_t end = last;
+        if (is_too_large(c, first, last, whole_lines))
             end = choose_cut(c, first, last);
         uint32_t next = end + 1;
         while (is_blank(c, end))
             end--;
         push(c, (struct chunk_piece){first, end, symbol, parent, symbol >= 0 ? end - first + 1 : 0,
-                                     false});
+                                     false, is_test(c, symbol >= 0 ? symbol : parent)});
         first = next;
     }
+}
+
+/* Within a function? */
+static bool is_inner(const struct chunker *c, int32_t symbol)
+{
+    int32_t parent = symbol >= 0 ? c->symbols->items[symbol].parent : -1;
+    return parent >= 0 && !c->symbols->items[parent].is_container;
+}
+
+/* A function of some lines: a chunk of its own. */
+static bool is_unit(const struct chunker *c, int32_t symbol, uint32_t lines)
+{
+    if (symbol < 0)
+        return false;
+    const struct symbol *s = &c->symbols->items[symbol];
+    return lines >= (is_inner(c, symbol) ? INNER_UNIT_LINES : UNIT_LINES) && !s->is_container &&
+           strcmp(s->kind, "test") != 0;
+}
+
+static bool holds_unit(const struct chunker *c, size_t index)
+{
+    const struct symbol_list *l = c->symbols;
+    for (size_t i = index + 1; i < l->count && l->items[i].depth > l->items[index].depth; i++)
+        if (is_unit(c, (int32_t)i, l->items[i].last - l->items[i].first + 1))
+            return true;
+    return false;
 }
 
 static bool opens(const struct chunker *c, size_t index, uint32_t first)
 {
     const struct symbol *s = &c->symbols->items[index];
-    if (!symbol_is_container(s->kind) || index + 1 >= c->symbols->count ||
-        c->symbols->items[index + 1].parent != (int32_t)index)
+    if (index + 1 >= c->symbols->count || c->symbols->items[index + 1].parent != (int32_t)index)
         return false;
+    if (!s->is_container)
+        return is_too_large(c, first, s->last, c->shape->whole_lines);
+    if (is_too_large(c, first, s->last, c->shape->container_lines))
+        return true;
+    /* A small object is a table of its functions: one thing. */
     return span_is(span_str(s->kind), "namespace") ||
-           s->last - first + 1 > c->shape->container_lines ||
-           bytes_of(c, first, s->last) > c->shape->soft_bytes;
+           (!span_is(span_str(s->kind), "object") && holds_unit(c, index));
 }
 
 static void add_range(struct chunker *c, uint32_t first, uint32_t last, int32_t parent,
@@ -330,9 +397,10 @@ static uint32_t lines_of(const struct chunk_piece *p)
     return p->last - p->first + 1;
 }
 
-static bool is_small(const struct chunk_piece *p)
+static bool is_small(const struct chunker *c, const struct chunk_piece *p)
 {
-    return lines_of(p) < (p->merged ? 40u : p->symbol >= 0 ? 8u : 20u);
+    uint32_t named = is_inner(c, p->symbol) ? INNER_UNIT_LINES : 8;
+    return lines_of(p) < (p->merged ? 40u : p->symbol >= 0 ? named : 20u);
 }
 
 static bool is_tiny(const struct chunk_piece *p)
@@ -347,18 +415,59 @@ static bool fits(const struct chunker *c, const struct chunk_piece *a, const str
            bytes_of(c, a->first, b->last) <= c->shape->soft_bytes;
 }
 
+static bool is_notebook(const struct chunker *c)
+{
+    return span_is(span_str(c->lang->name), "notebook");
+}
+
+/* The outermost symbol that a piece belongs to, or -1. */
+static int32_t root_of(const struct chunker *c, const struct chunk_piece *p)
+{
+    int32_t at = p->symbol >= 0 ? p->symbol : p->parent;
+    while (at >= 0 && c->symbols->items[at].parent >= 0)
+        at = c->symbols->items[at].parent;
+    return at;
+}
+
+static enum chunk_kind kind_of(const struct chunker *c, const struct chunk_piece *p)
+{
+    int32_t root = root_of(c, p);
+    struct span kind = root >= 0 ? span_str(c->symbols->items[root].kind) : SPAN_NULL;
+    return span_is(kind, "note")     ? CHUNK_PROSE
+           : span_is(kind, "script") ? CHUNK_CODE
+                                     : c->lang->kind;
+}
+
+/* Only what ends the container around it. */
+static bool is_closer(const struct chunker *c, const struct chunk_piece *p)
+{
+    struct span t = span_trim(line_text(c, p->first));
+    return p->first == p->last && (t.ptr[0] == '}' || span_is(t, "end"));
+}
+
 static bool should_merge(const struct chunker *c, const struct chunk_piece *a,
                          const struct chunk_piece *b)
 {
-    if (a->parent == b->parent && is_small(a) && is_small(b) &&
+    if (is_notebook(c) && root_of(c, a) != root_of(c, b))
+        return false;
+    bool a_unit = is_unit(c, a->symbol, a->symbol_lines);
+    bool b_unit = is_unit(c, b->symbol, b->symbol_lines);
+    if (a->is_test != b->is_test)
+        return b->symbol < 0 && is_tiny(b) && fits(c, a, b, c->shape->whole_lines) &&
+               is_closer(c, b);
+    if (a_unit && b_unit)
+        return false;
+    /* What stands around a function is not it. */
+    if (!a_unit && !b_unit && a->parent == b->parent && is_small(c, a) && is_small(c, b) &&
         fits(c, a, b, c->shape->merge_lines))
         return true;
     return (is_tiny(a) || is_tiny(b)) && fits(c, a, b, c->shape->whole_lines);
 }
 
-static void merge(struct chunk_piece *a, const struct chunk_piece *b)
+static void merge(const struct chunker *c, struct chunk_piece *a, const struct chunk_piece *b)
 {
-    if (b->symbol_lines > a->symbol_lines) {
+    bool keeps = is_unit(c, a->symbol, a->symbol_lines);
+    if (!keeps && (b->symbol_lines > a->symbol_lines || is_unit(c, b->symbol, b->symbol_lines))) {
         a->symbol = b->symbol;
         a->symbol_lines = b->symbol_lines;
         a->parent = b->parent;
@@ -369,12 +478,22 @@ static void merge(struct chunk_piece *a, const struct chunk_piece *b)
     a->last = b->last;
 }
 
+/* "class A {" after something else: it goes with its first member instead. */
+static bool begins_container(const struct chunker *c, const struct chunk_piece *before,
+                             const struct chunk_piece *p, const struct chunk_piece *next)
+{
+    return p->symbol < 0 && p->parent >= 0 && before->parent != p->parent &&
+           root_of(c, before) != p->parent && next->parent == p->parent && should_merge(c, p, next);
+}
+
 static void merge_small(struct chunker *c)
 {
     size_t kept = 0;
     for (size_t i = 0; i < c->piece_count; i++) {
-        if (kept > 0 && should_merge(c, &c->pieces[kept - 1], &c->pieces[i]))
-            merge(&c->pieces[kept - 1], &c->pieces[i]);
+        bool is_head = i + 1 < c->piece_count && kept > 0 &&
+                       begins_container(c, &c->pieces[kept - 1], &c->pieces[i], &c->pieces[i + 1]);
+        if (kept > 0 && !is_head && should_merge(c, &c->pieces[kept - 1], &c->pieces[i]))
+            merge(c, &c->pieces[kept - 1], &c->pieces[i]);
         else
             c->pieces[kept++] = c->pieces[i];
     }
@@ -441,10 +560,15 @@ static void put_chunk(struct chunker *c, struct ingest_chunk chunk)
 static void put_piece(struct chunker *c, const struct chunk_piece *p)
 {
     int32_t symbol = p->symbol >= 0 ? p->symbol : p->parent;
+    /* A small member among the other lines of its class does not name them all. */
+    if (p->symbol >= 0 && p->parent >= 0 && p->symbol_lines * 2 < lines_of(p) &&
+        c->symbols->items[p->symbol].parent == p->parent)
+        symbol = p->parent;
     struct ingest_chunk chunk = {.start_line = p->first,
                                  .end_line = p->last,
                                  .start = c->lines[p->first - 1].at,
-                                 .kind = c->lang->kind};
+                                 .kind = kind_of(c, p),
+                                 .is_test = p->is_test};
     size_t at = c->set->names.len;
     put_qualified(c, symbol);
     /* Names may still move: only lengths now, place_names sets where they are. */
@@ -481,6 +605,24 @@ static void drop_large_scratch(struct chunk_set *set)
     }
 }
 
+/* Which symbols are tests by what they say, not by where they stand. */
+static void mark_tests(const struct chunker *c, struct symbol_list *symbols)
+{
+    struct test_marks m;
+    test_marks_init(&m, c->lang, c->text);
+    for (size_t i = 0; m.looks && i < symbols->count; i++) {
+        struct symbol *s = &symbols->items[i];
+        uint32_t from = s->first, to = s->first + TEST_HEAD_LINES;
+        while (from > 1 && s->first - from < TEST_LEAD_LINES && !is_blank(c, from - 1) &&
+               is_decoration(c, span_trim(line_text(c, from - 1))))
+            from--;
+        if (to > s->last)
+            to = s->last;
+        struct span head = span_of(c->text.ptr + c->lines[from - 1].at, bytes_of(c, from, to));
+        s->is_test = test_marks_says(&m, symbols, i, span_first(head, TEST_HEAD_BYTES));
+    }
+}
+
 int chunk_text(struct chunk_set *set, struct span text, const struct language *lang,
                struct symbol_list *symbols)
 {
@@ -500,6 +642,7 @@ int chunk_text(struct chunk_set *set, struct span text, const struct language *l
         r = symbols_scan(&own, text, lang);
     if (r == 0 && c.line_count) {
         symbols_settle(symbols ? symbols : &own, c.line_count);
+        mark_tests(&c, symbols ? symbols : &own);
         add_range(&c, 1, c.line_count, -1, &cursor);
         merge_small(&c);
         for (size_t i = 0; i < c.piece_count && !c.no_memory; i++)

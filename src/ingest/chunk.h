@@ -1,8 +1,10 @@
 #pragma once
 /*
  * Text → chunks. Units are what the symbols name (with the comment, decorators, attributes or template line directly
- * above); a container too large to be one chunk is opened at its members; what is too large still is cut at blank
- * lines; small neighbours are put together. Promises, for any valid UTF-8 and any symbols:
+ * above). A function or method of three lines or more is a chunk of its own, so a container that holds one is opened at
+ * its members (an object of JavaScript only when it is large); one too large to be one chunk is cut at statement borders,
+ * first around the larger functions that it holds, and each part keeps its name. What else is small is put together with its
+ * neighbours, but tests only with tests. Promises, for any valid UTF-8 and any symbols:
  *   every non-blank line is in exactly one chunk, in line order; a chunk begins and ends with a non-blank line;
  *   no chunk exceeds LIMIT_CHUNK_BYTES; chunks are whole lines, except that a single line longer than the limit
  *   is cut at character borders into several chunks of that same line.

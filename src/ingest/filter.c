@@ -11,7 +11,7 @@ static bool in_list(const char *list, struct span word)
 {
     struct span rest = span_str(list), item;
     while (word.len && span_next(&rest, ' ', &item))
-        if (item.len && span_eq_nocase(item, word))
+        if (item.len == word.len && span_eq_nocase(item, word))
             return true;
     return false;
 }

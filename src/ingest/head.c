@@ -88,10 +88,13 @@ static bool is_type(const struct tokens *t, size_t i, char type)
 
 static bool in_list(const struct token *w, const char *list)
 {
-    struct span rest = span_str(list), item;
-    while (span_next(&rest, ' ', &item))
-        if (span_eq(item, span_of(w->ptr, w->len)))
+    for (size_t n; *list; list += list[n] ? n + 1 : n) {
+        n = 0;
+        while (list[n] && list[n] != ' ')
+            n++;
+        if (n == w->len && memcmp(list, w->ptr, n) == 0)
             return true;
+    }
     return false;
 }
 
@@ -103,8 +106,11 @@ static bool is_lang(const struct language *lang, const char *list)
 
 static void set_name(struct head *h, const char *kind, bool open)
 {
+    static const char not_types[] = "namespace module suite";
+    struct token k = {kind, strlen(kind), 'w'};
     h->kind = h->name[0] ? kind : NULL;
     h->is_open = open;
+    h->is_type = open && h->kind && !in_list(&k, not_types);
 }
 
 static void put(struct head *h, const char *ptr, size_t len)
@@ -216,7 +222,7 @@ static bool has_type(const struct tokens *t, char type, size_t before)
     return false;
 }
 
-static bool judge_operator(struct head *h, const struct tokens *t)
+static bool judge_operator(struct head *h, const struct tokens *t, enum head_place place)
 {
     for (size_t i = 0; i < t->count; i++) {
         if (!is_word(t, i, "operator"))
@@ -226,16 +232,65 @@ static bool judge_operator(struct head *h, const struct tokens *t)
             put(h, "()", 2);
         for (; k < t->count && !is_type(t, k, '('); k++)
             put(h, t->items[k].ptr, t->items[k].len);
-        set_name(h, "function", false);
+        set_name(h, place == HEAD_IN_TYPE ? "method" : "function", false);
         return true;
     }
     return false;
 }
 
-/* name(parameters) { : C and its relatives, and methods of classes in most others. */
-static void judge_call_shape(struct head *h, const struct tokens *t, enum head_place place)
+static bool is_all_caps(const struct token *w)
 {
+    for (size_t i = 0; i < w->len; i++)
+        if (islower((unsigned char)w->ptr[i]))
+            return false;
+    return w->type == 'w';
+}
+
+/* TEST(suite, name) {   EXPORT(int f(void)) { : the macro's arguments tell the name. */
+static bool judge_macro(struct head *h, const struct tokens *t, enum head_place place)
+{
+    struct tokens in;
+    size_t at = is_word(t, 0, "static") ? 1 : 0;
+    if (!is_type(t, at + 1, '(') || at + 2 != t->count || !is_all_caps(&t->items[at]) ||
+        t->items[at + 1].len < 3)
+        return false;
+    tokenize(span_of(t->items[at + 1].ptr + 1, t->items[at + 1].len - 2), &in);
+    size_t group = find_group(&in);
+    if (group < in.count) {
+        put_qualified(h, &in, qualified_start(&in, group - 1));
+    } else {
+        for (size_t i = 0; i < in.count; i++) {
+            if (is_type(&in, i, 'w') && i + 1 < in.count && !is_type(&in, i + 1, ','))
+                return h->name[0] = '\0', false; /* not a list of names */
+            put(h, is_type(&in, i, ',') ? "." : in.items[i].ptr, in.items[i].len);
+        }
+    }
+    set_name(h, place == HEAD_IN_TYPE ? "method" : "function", false);
+    return h->kind;
+}
+
+/* A() : x{1}, y{2} { : the first brace is no body. */
+static bool is_initializer(const struct tokens *t, size_t group)
+{
+    for (size_t i = group + 1; i + 1 < t->count; i++)
+        if (is_type(t, i, ':') && !is_type(t, i + 1, ':') && !is_type(t, i - 1, ':'))
+            return is_type(t, t->count - 1, 'w') || is_type(t, t->count - 1, '<');
+    return false;
+}
+
+/* name(parameters) { : C and its relatives, and methods of classes in most others. */
+static void judge_call_shape(const struct language *lang, struct head *h, const struct tokens *t,
+                             enum head_place place)
+{
+    if (in_c_family(lang) && judge_macro(h, t, place))
+        return;
     size_t group = find_group(t);
+    if (is_lang(lang, "kotlin") && group == 1 && (is_word(t, 0, "get") || is_word(t, 0, "set")))
+        return;
+    if (is_lang(lang, "cpp") && is_initializer(t, group)) {
+        h->is_inline = true;
+        return;
+    }
     if (group == t->count || has_type(t, '=', group) || is_word(t, 0, "new") ||
         is_word(t, 0, "return") || is_word(t, 0, "else") || is_word(t, 0, "try"))
         return;
@@ -279,6 +334,10 @@ static bool judge_container(const struct language *lang, struct head *h, const s
     };
     if (has_type(t, '=', t->count))
         return false; /* a value of that type */
+    if (is_lang(lang, "kotlin") && is_word(t, 0, "companion") && t->count == 2) {
+        h->is_open = h->is_type = true;
+        return true;
+    }
     for (size_t i = 0; i + 1 < t->count; i++) {
         if (is_type(t, i, '(') && (i == 0 || !is_type(t, i - 1, 'w')))
             return false;
@@ -287,6 +346,9 @@ static bool judge_container(const struct language *lang, struct head *h, const s
                 (words[k].languages && !is_lang(lang, words[k].languages)))
                 continue;
             size_t n = i + 1;
+            if ((i > 0 && is_word(t, i - 1, "new")) || is_word(t, n, "extends") ||
+                is_word(t, n, "implements"))
+                return false; /* it has no name */
             while (is_word(t, n, "class") || is_word(t, n, "struct") || is_type(t, n, '[') ||
                    (is_type(t, n, 'w') && is_type(t, n + 1, '(') && in_c_family(lang)))
                 n += is_type(t, n, 'w') && is_type(t, n + 1, '(') ? 2 : 1;
@@ -333,6 +395,12 @@ static bool judge_go(struct head *h, const struct tokens *t)
         set_name(h, is_interface ? "interface" : "struct", false);
         return true;
     }
+    if (t->count == 2 && is_type(t, 0, 'w') &&
+        (is_word(t, 1, "struct") || is_word(t, 1, "interface"))) { /* in type ( … ) */
+        put(h, t->items[0].ptr, t->items[0].len);
+        set_name(h, is_word(t, 1, "struct") ? "struct" : "interface", false);
+        return h->kind;
+    }
     if (!is_word(t, 0, "func"))
         return false;
     size_t name = 1;
@@ -375,6 +443,14 @@ static bool judge_keyword(const struct language *lang, struct head *h, const str
             while (is_type(t, n, '*') || is_type(t, n, '!') || is_type(t, n, '&') ||
                    is_type(t, n, '<'))
                 n++;
+            if (is_type(t, n, '`')) { /* fun `a name in words`() */
+                for (n++; n < t->count && !is_type(t, n, '`'); n++) {
+                    put(h, " ", h->name[0] != '\0');
+                    put(h, t->items[n].ptr, t->items[n].len);
+                }
+                set_name(h, place == HEAD_IN_TYPE ? "method" : "function", false);
+                return h->kind;
+            }
             if (!is_type(t, n, 'w'))
                 continue;
             size_t after = put_qualified(h, t, n);
@@ -415,14 +491,42 @@ static bool judge_assigned(struct head *h, const struct tokens *t)
     if (!is_function && !is_class && !is_object)
         return false;
     put_qualified(h, t, qualified_start(t, name));
+    for (size_t i = eq + 1; i + 1 < t->count && span_is(span_str(h->name), "module.exports"); i++)
+        if ((is_word(t, i, "function") || is_word(t, i, "class")) && is_type(t, i + 1, 'w') &&
+            !is_word(t, i + 1, "extends")) {
+            h->name[0] = '\0'; /* it has a name of its own */
+            put(h, t->items[i + 1].ptr, t->items[i + 1].len);
+        }
     set_name(h, is_function ? "function" : is_class ? "class" : "object", !is_function);
     h->has_comma_items = is_object;
     return true;
 }
 
+/* create({   Vue.component("x", {   an object that is given to a call, and no pattern among parameters */
+static bool is_argument(struct span text)
+{
+    size_t i = text.len, depth = 0;
+    if (!text.len || !strchr("(,", text.ptr[text.len - 1]) ||
+        span_find(text, SPAN_LIT("function")) >= 0)
+        return false;
+    while (i > 0) {
+        char c = text.ptr[--i];
+        if (c == ')' || c == ']')
+            depth++;
+        else if (c == '(' && depth == 0)
+            break;
+        else if ((c == '(' || c == '[') && depth > 0)
+            depth--;
+    }
+    struct span before = span_trim(span_first(text, i));
+    return before.len &&
+           (is_word_char(before.ptr[before.len - 1]) || span_ends(before, SPAN_LIT(")"))) &&
+           !span_is(before, "async") && !span_ends(before, SPAN_LIT(" async"));
+}
+
 /* describe("…", () => {   it("…", function () {   (function () {   define([…], function () { */
 static void judge_js_call(struct head *h, const struct tokens *t, struct span text,
-                          struct span first_string)
+                          struct span first_string, enum head_place place)
 {
     bool is_suite = false, is_test = false;
     if (is_type(t, 0, 'w')) {
@@ -438,13 +542,39 @@ static void judge_js_call(struct head *h, const struct tokens *t, struct span te
         return;
     }
     /* A module wrapped in a call: look inside as if it were the file. */
-    h->is_open = span_find(text, SPAN_LIT("function")) >= 0 || span_ends(text, SPAN_LIT("=>"));
+    if (span_ends(text, SPAN_LIT("=>")) ||
+        (span_ends(text, SPAN_LIT(")")) && span_find(text, SPAN_LIT("function")) >= 0))
+        h->is_open = true;
+    else if (place == HEAD_IN_FILE && is_argument(text))
+        h->is_open = h->is_type = h->has_comma_items = true;
+}
+
+/* "Program:exit"(node) {   "a b": function () { */
+static bool judge_quoted(struct head *h, const struct tokens *t, struct span first_string)
+{
+    bool is_function = is_type(t, 1, '(');
+    if (!is_type(t, 0, '"') || !first_string.len || first_string.len > 100 ||
+        memchr(first_string.ptr, '\n', first_string.len))
+        return false;
+    for (size_t i = 2; is_type(t, 1, ':') && i < t->count; i++)
+        is_function |= is_word(t, i, "function") || is_type(t, i, '>');
+    if (!is_function)
+        return false;
+    put(h, first_string.ptr, first_string.len);
+    set_name(h, "method", false);
+    return true;
 }
 
 static void judge_js(const struct language *lang, struct head *h, const struct tokens *t,
-                     enum head_place place)
+                     struct span first_string, enum head_place place)
 {
     if (judge_keyword(lang, h, t, place))
+        return;
+    if (is_word(t, 0, "return") && t->count == 1) {
+        h->is_open = h->is_type = h->has_comma_items = true;
+        return;
+    }
+    if (place == HEAD_IN_TYPE && judge_quoted(h, t, first_string))
         return;
     if (is_word(t, 0, "export") && is_word(t, 1, "default")) {
         put(h, "default", 7);
@@ -453,10 +583,13 @@ static void judge_js(const struct language *lang, struct head *h, const struct t
         h->has_comma_items = t->count == 2;
         return;
     }
-    if (judge_assigned(h, t))
+    if (judge_assigned(h, t)) {
+        if (place == HEAD_IN_TYPE && span_is(span_str(h->kind), "function"))
+            h->kind = "method";
         return;
+    }
     if (place == HEAD_IN_TYPE)
-        judge_call_shape(h, t, place);
+        judge_call_shape(lang, h, t, place);
 }
 
 static struct span skip_labels(struct span s)
@@ -498,6 +631,48 @@ static void judge_block(struct head *h, struct span text, struct span first_stri
     set_name(h, "block", false);
 }
 
+/* type ( A struct { … } B struct { … */
+static bool judge_go_group(struct head *h, struct span text)
+{
+    struct tokens t;
+    if (span_starts(text, SPAN_LIT("type (")))
+        text = span_skip(text, 6);
+    tokenize(text, &t);
+    return t.count == 2 && judge_go(h, &t);
+}
+
+/* f(): { a: string } {   <T extends { … }>   what begins here is a type, not a body. */
+static bool ends_in_type(const struct tokens *t)
+{
+    size_t last = t->count - 1;
+    bool is_mark = t->count > 1 && t->items[last].len == 1 &&
+                   (is_type(t, last, ':') || is_type(t, last, '|') || is_type(t, last, '&') ||
+                    is_type(t, last, '<'));
+    return (is_mark || (t->count > 1 && is_word(t, last, "extends"))) && !is_word(t, 0, "case") &&
+           !is_word(t, 0, "default");
+}
+
+/* int Count {   var body: some View { : accessors */
+static void judge_property(const struct language *lang, struct head *h, const struct tokens *t,
+                           enum head_place place)
+{
+    size_t name = t->count;
+    bool is_swift = is_lang(lang, "swift");
+    for (size_t i = 0; i + 1 < t->count && is_swift; i++)
+        if (is_word(t, i, "var"))
+            name = i + 1;
+    for (size_t i = 0; i < t->count; i++) {
+        if (is_type(t, i, '=') || (!is_swift && is_type(t, i, '(')))
+            return;
+        if (!is_swift && is_type(t, i, 'w') && place == HEAD_IN_TYPE && t->count > 1 && i > 0)
+            name = i;
+    }
+    if (!is_type(t, name, 'w') || (!is_swift && !is_lang(lang, "csharp")))
+        return;
+    put(h, t->items[name].ptr, t->items[name].len);
+    set_name(h, "property", false);
+}
+
 struct head head_judge(const struct language *lang, struct span text, struct span first_string,
                        enum head_place place, bool in_parens)
 {
@@ -511,7 +686,14 @@ struct head head_judge(const struct language *lang, struct span text, struct spa
     }
     if (in_parens) {
         if (is_js(lang))
-            judge_js_call(&h, &t, text, first_string);
+            judge_js_call(&h, &t, text, first_string, place);
+        else if (is_lang(lang, "go"))
+            (void)judge_go_group(&h, text);
+        h.is_inline = !h.is_open && !h.kind;
+        return h;
+    }
+    if (is_js(lang) && ends_in_type(&t)) {
+        h.is_inline = true;
         return h;
     }
     size_t skip = 0;
@@ -519,8 +701,10 @@ struct head head_judge(const struct language *lang, struct span text, struct spa
         skip += 2;
     t.count -= skip;
     memmove(t.items, t.items + skip, t.count * sizeof t.items[0]);
-    if (t.count == 0)
+    if (t.count == 0) {
+        h.is_open = is_js(lang); /* a block without a name */
         return h;
+    }
     if (is_word(&t, 0, "extern") || (is_word(&t, 0, "namespace") && t.count == 1)) {
         h.is_open = in_c_family(lang) && find_group(&t) == t.count;
         if (h.is_open)
@@ -538,16 +722,21 @@ struct head head_judge(const struct language *lang, struct span text, struct spa
     }
     if (judge_container(lang, &h, &t))
         return h;
-    if (is_js(lang)) {
-        judge_js(lang, &h, &t, place);
+    if (is_js(lang)) { /* functions in functions are of interest when those are large */
+        judge_js(lang, &h, &t, first_string, place);
+        h.is_open |= h.kind != NULL;
         return h;
     }
     if (judge_keyword(lang, &h, &t, place))
         return h;
     if (is_lang(lang, "r") && judge_assigned(&h, &t))
         return h;
+    if (is_lang(lang, "swift csharp"))
+        judge_property(lang, &h, &t, place);
+    if (h.kind)
+        return h;
     if (is_lang(lang, "c cpp objective-c java csharp d dart vala glsl groovy solidity kotlin") &&
-        !(is_lang(lang, "cpp csharp dart") && judge_operator(&h, &t)))
-        judge_call_shape(&h, &t, place);
+        !(is_lang(lang, "cpp csharp dart") && judge_operator(&h, &t, place)))
+        judge_call_shape(lang, &h, &t, place);
     return h;
 }

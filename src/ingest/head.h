@@ -13,6 +13,8 @@ struct head {
     const char *kind;     /* static; NULL: not a symbol */
     char name[256];       /* NUL-terminated; "" with kind NULL */
     bool is_open;         /* members inside are of interest */
+    bool is_type;         /* they are members of a class or an object */
+    bool is_inline;       /* no block: a default value, a type; the head goes on behind its end */
     bool has_comma_items; /* an object literal: ',' ends a statement */
 };
 

@@ -8,6 +8,7 @@
 #include "ingest/chunk.h"
 #include "ingest/encoding.h"
 #include "ingest/filter.h"
+#include "ingest/notebook.h"
 #include "ingest/walk.h"
 
 #include <errno.h>
@@ -15,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define INGEST_VERSION 2     /* counted up when the same files give other chunks */
 #define CTAGS_FAILURES_MAX 3 /* then it is not tried again in this run */
 
 /* A file that was read and waits to be handed out. */
@@ -30,7 +32,8 @@ struct slot {
     uint8_t hash[INGEST_HASH_BYTES];
     struct symbols_job job;
     bool has_job;
-    bool is_known; /* its chunks are at hand */
+    bool has_cells; /* a notebook: its symbols are in job */
+    bool is_known;  /* its chunks are at hand */
 };
 
 _Static_assert(INGEST_HASH_BYTES <= SHA256_SIZE, "the hash is the first bytes of a SHA-256");
@@ -186,6 +189,27 @@ static const char *read_open_file(int fd, struct slot *s, size_t *ret_len)
     return NULL;
 }
 
+/* A notebook becomes the text of its cells; what only bears the name of one stays JSON. */
+static const char *read_notebook(struct slot *s)
+{
+    struct buf text;
+    if (!span_is(span_str(s->lang->name), "notebook"))
+        return NULL;
+    buf_init(&text, (size_t)LIMIT_FILE_BYTES * 3 + 16);
+    int r = notebook_text(s->text, &text, &s->job.symbols);
+    if (r > 0) {
+        buf_done(&s->decoded);
+        s->decoded = text;
+        s->text = buf_span(&s->decoded);
+        s->has_cells = true;
+        return NULL;
+    }
+    buf_done(&text);
+    symbols_clear(&s->job.symbols);
+    s->lang = language_named(SPAN_LIT("json"));
+    return r < 0 ? "not enough memory to read it" : NULL;
+}
+
 /* Reads the file's bytes. A failure here may be over at the next try. */
 static const char *load(struct ingest *in, struct slot *s, size_t *ret_len)
 {
@@ -207,6 +231,9 @@ static const char *decode(struct slot *s, size_t len)
     if (reason)
         return reason;
     s->lang = language_of(s->entry->path, s->text);
+    reason = read_notebook(s);
+    if (reason)
+        return reason;
     return filter_content(s->text, span_str(s->lang->name));
 }
 
@@ -332,9 +359,10 @@ static bool is_test_path(struct span path)
 static int hand_out(struct ingest *in, struct slot *s, struct ingest_file *ret, struct err *err)
 {
     bool has_tags = s->has_job && s->job.symbols.count > 0;
-    int r = s->is_known
-                ? 0
-                : chunk_text(&in->chunks, s->text, s->lang, has_tags ? &s->job.symbols : NULL);
+    bool has_symbols = has_tags || s->has_cells;
+    int r = has_tags && !s->is_known ? symbols_join(&s->job.symbols, s->text, s->lang) : 0;
+    if (r == 0 && !s->is_known)
+        r = chunk_text(&in->chunks, s->text, s->lang, has_symbols ? &s->job.symbols : NULL);
     in->files_done++;
     if (r < 0)
         return err_set(err, ERR_NO_MEMORY, "not enough memory to cut '" SPAN_FMT "'",
@@ -401,7 +429,9 @@ int ingest_leave_out(struct ingest *in, struct span path, const char *reason)
 
 static void fingerprint_of(const struct walk *w, char ret[17])
 {
-    uint64_t hash = w->rules_hash;
+    /* What an older program cut is cut again. */
+    uint64_t version[2] = {w->rules_hash, INGEST_VERSION};
+    uint64_t hash = hash_stable(version, sizeof version);
     for (size_t i = 0; i < w->count; i++) {
         const struct walk_entry *e = &w->entries[i];
         uint64_t item[3] = {hash, hash_stable(e->path.ptr, e->path.len), e->stamp};

@@ -23,6 +23,7 @@ struct ingest_chunk {
     struct span symbol;            /* "Class.method", "function", heading text, or empty */
     struct span symbol_kind;       /* "function", "class", "heading", … or empty */
     enum chunk_kind kind;
+    bool is_test; /* by what it says (#[test], TestCase, describe …), wherever its file stands */
 };
 
 #define INGEST_RECIPE "cut 1" /* changes when the same files would be read or cut differently */

@@ -5,6 +5,9 @@
 
 #include <stdlib.h>
 
+#define CANDIDATES_MAX 256 /* looked at for one tag */
+#define HEAD_LINES_MAX 40  /* from the first line of a declaration to the one with its name */
+
 int symbols_add(struct symbol_list *l, uint32_t first, uint32_t last, struct span name,
                 const char *kind)
 {
@@ -18,7 +21,7 @@ int symbols_add(struct symbol_list *l, uint32_t first, uint32_t last, struct spa
         l->items = items;
         l->cap = cap;
     }
-    l->items[l->count++] = (struct symbol){first, last, name, kind, -1, 0};
+    l->items[l->count++] = (struct symbol){first, last, name, kind, -1, 0, false, false};
     return 0;
 }
 
@@ -40,7 +43,8 @@ bool symbol_is_container(const char *kind)
     static const char *const kinds[] = {
         "class",    "struct",  "interface", "namespace", "module",  "trait",
         "impl",     "object",  "protocol",  "extension", "heading", "enum",
-        "contract", "service", "union",     "component", "suite"};
+        "contract", "service", "union",     "component", "suite",   "cell",
+        "note",     "script",  "style",     "template"};
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
         if (span_is(span_str(kind), kinds[i]))
             return true;
@@ -74,15 +78,15 @@ void symbols_settle(struct symbol_list *l, uint32_t line_count)
             depth--;
         if (depth > 0) {
             const struct symbol *parent = &l->items[open[depth - 1]];
-            /* The same lines twice, or members of what is not a container: one unit is enough. */
-            if (depth == LIMIT_SYMBOL_DEPTH || !symbol_is_container(parent->kind) ||
-                (s.first == parent->first && s.last >= parent->last))
+            /* The same lines twice: one unit is enough. */
+            if (depth == LIMIT_SYMBOL_DEPTH || (s.first == parent->first && s.last >= parent->last))
                 continue;
             if (s.last > parent->last)
                 s.last = parent->last;
         }
         s.parent = depth > 0 ? open[depth - 1] : -1;
         s.depth = depth;
+        s.is_container = symbol_is_container(s.kind);
         l->items[kept] = s;
         open[depth++] = (int32_t)kept;
         kept++;
@@ -97,6 +101,8 @@ int symbols_scan(struct symbol_list *l, struct span text, const struct language 
         return 0;
     case SCAN_BRACE:
         return symbols_scan_brace(l, text, lang);
+    case SCAN_PARTS:
+        return symbols_scan_parts(l, text, lang);
     case SCAN_INDENT:
     case SCAN_END:
     case SCAN_SHELL:
@@ -109,4 +115,47 @@ int symbols_scan(struct symbol_list *l, struct span text, const struct language 
         return symbols_scan_lines(l, text, lang);
     }
     return 0;
+}
+
+/* "A.f" and "f": the same function, one of them with the class that it belongs to. */
+static bool is_same_name(struct span a, struct span b)
+{
+    struct span longer = a.len > b.len ? a : b, shorter = a.len > b.len ? b : a;
+    return span_ends(longer, shorter) &&
+           (longer.len == shorter.len ||
+            strchr(".:#", longer.ptr[longer.len - shorter.len - 1]) != NULL);
+}
+
+int symbols_join(struct symbol_list *l, struct span text, const struct language *lang)
+{
+    struct symbol_list own = {0};
+    size_t tags = l->count, kept = 0, from = 0;
+    int r = symbols_scan(&own, text, lang);
+    if (r == 0 && own.count)
+        qsort(own.items, own.count, sizeof own.items[0], by_place);
+    if (r == 0 && tags)
+        qsort(l->items, tags, sizeof l->items[0], by_place);
+    for (size_t i = 0; r == 0 && i < tags; i++) {
+        uint32_t line = l->items[i].first;
+        bool is_known = false;
+        while (from < own.count && own.items[from].first + HEAD_LINES_MAX < line)
+            from++;
+        for (size_t k = from; k < own.count && k < from + CANDIDATES_MAX &&
+                              own.items[k].first <= line + 1 && !is_known;
+             k++)
+            is_known =
+                own.items[k].last >= line && is_same_name(own.items[k].name, l->items[i].name);
+        if (!is_known)
+            l->items[kept++] = l->items[i];
+    }
+    if (r == 0)
+        l->count = kept;
+    for (size_t i = 0; r == 0 && i < own.count; i++) {
+        const char *name = pool_copy(&l->names, own.items[i].name);
+        r = name ? symbols_add(l, own.items[i].first, own.items[i].last,
+                               span_of(name, own.items[i].name.len), own.items[i].kind)
+                 : -ERR_NO_MEMORY;
+    }
+    symbols_done(&own);
+    return r;
 }

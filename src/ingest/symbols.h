@@ -15,6 +15,8 @@ struct symbol {
     const char *kind;     /* static: "function", "class", "heading", … */
     int32_t parent;       /* index, or -1; set by symbols_settle */
     uint32_t depth;       /* 0 at the top; set by symbols_settle */
+    bool is_container;    /* symbol_is_container(kind); set by symbols_settle */
+    bool is_test;         /* set by chunk_text, by what the text says */
 };
 
 struct symbol_list {
@@ -33,15 +35,22 @@ void symbols_done(struct symbol_list *l);
  * (of two that overlap, the later gives way). Deeper than LIMIT_SYMBOL_DEPTH is dropped.
  */
 void symbols_settle(struct symbol_list *l, uint32_t line_count);
+/*
+ * Adds to the symbols of ctags those of our own scanners, which know where a declaration begins; of what both have
+ * found, ours is kept. 0 or -ERR_NO_MEMORY.
+ */
+int symbols_join(struct symbol_list *l, struct span text, const struct language *lang) MUST_CHECK;
 /* Kinds whose body holds members: they may be opened, others are only split. */
 bool symbol_is_container(const char *kind);
 
 /* Own scanners. 0 or -ERR_NO_MEMORY. */
 int symbols_scan(struct symbol_list *l, struct span text, const struct language *lang) MUST_CHECK;
-/* Parts of symbols_scan, by family (symbols_brace.c, symbols_line.c). */
+/* Parts of symbols_scan, by family (symbols_brace.c, symbols_line.c, symbols_part.c). */
 int symbols_scan_brace(struct symbol_list *l, struct span text,
                        const struct language *lang) MUST_CHECK;
 int symbols_scan_lines(struct symbol_list *l, struct span text,
+                       const struct language *lang) MUST_CHECK;
+int symbols_scan_parts(struct symbol_list *l, struct span text,
                        const struct language *lang) MUST_CHECK;
 
 /* One file of a batch for ctags. */

@@ -6,21 +6,26 @@
 
 #include "base/limits.h"
 #include "ingest/head.h"
+#include "ingest/lex.h"
 
 #include <ctype.h>
 
 #define FRAMES_MAX 200 /* deeper braces are counted, not remembered */
 #define CONDITIONS_MAX 32
+#define LOOK_AHEAD_BYTES 512 /* for a line that goes on, past blank lines */
 
 struct frame {
     int32_t symbol; /* index in the list, or -1 */
     uint32_t parens;
     bool is_open, is_type, has_comma_items;
+    bool is_function; /* or within one */
+    bool is_inline;   /* part of the head that goes on after it: a default value, a type */
 };
 
 struct scan {
     struct symbol_list *out;
     const struct language *lang;
+    struct lex lex;
     const char *p;
     size_t n, i;
     uint32_t line;
@@ -33,7 +38,6 @@ struct scan {
     size_t head_len;
     uint32_t head_line;
     struct span first_string;
-    char last; /* last significant character */
 };
 
 static void head_clear(struct scan *s)
@@ -49,7 +53,7 @@ static bool is_open(const struct scan *s)
 
 static void head_put(struct scan *s, char c)
 {
-    s->last = c;
+    s->lex.last = c;
     if (!is_open(s))
         return;
     if (s->head_len == 0)
@@ -60,7 +64,8 @@ static void head_put(struct scan *s, char c)
 
 static void head_space(struct scan *s)
 {
-    if (s->head_len > 0 && s->head_len < HEAD_BYTES && s->head[s->head_len - 1] != ' ')
+    if (s->head_len > 0 && is_open(s) && s->head_len < HEAD_BYTES &&
+        s->head[s->head_len - 1] != ' ')
         s->head[s->head_len++] = ' ';
 }
 
@@ -80,153 +85,6 @@ static bool looking_at(const struct scan *s, size_t i, const char *what)
 {
     size_t len = strlen(what);
     return s->n - i >= len && memcmp(s->p + i, what, len) == 0;
-}
-
-static size_t line_end(const struct scan *s, size_t i)
-{
-    const char *e = memchr(s->p + i, '\n', s->n - i);
-    return e ? (size_t)(e - s->p) : s->n;
-}
-
-static size_t find_after(const struct scan *s, size_t i, struct span what)
-{
-    ptrdiff_t at = i < s->n ? span_find(span_of(s->p + i, s->n - i), what) : -1;
-    return at < 0 ? s->n : i + (size_t)at + what.len;
-}
-
-static size_t block_comment_end(const struct scan *s, size_t i)
-{
-    if (!(s->lang->lex & LEX_NESTED))
-        return find_after(s, i + 2, SPAN_LIT("*/"));
-    size_t depth = 0;
-    while (i < s->n) {
-        if (looking_at(s, i, "/*")) {
-            depth++;
-            i += 2;
-        } else if (looking_at(s, i, "*/")) {
-            i += 2;
-            if (--depth == 0)
-                return i;
-        } else {
-            i++;
-        }
-    }
-    return s->n;
-}
-
-/* A quoted string; unless it may span lines, a line end closes it, so that a stray quote costs one line. */
-static size_t string_end(const struct scan *s, size_t i, char quote, bool multi_line)
-{
-    for (i++; i < s->n; i++) {
-        char c = s->p[i];
-        if (c == quote)
-            return i + 1;
-        if (c == '\\')
-            i++;
-        else if (c == '\n' && !multi_line)
-            return i;
-    }
-    return s->n;
-}
-
-static size_t template_end(const struct scan *s, size_t i, int level)
-{
-    size_t braces = 0;
-    for (i++; i < s->n; i++) {
-        char c = s->p[i];
-        if (c == '\\')
-            i++;
-        else if (braces == 0 && c == '`')
-            return i + 1;
-        else if (braces == 0 && c == '$' && looking_at(s, i, "${"))
-            braces = 1, i++;
-        else if (braces > 0 && c == '{')
-            braces++;
-        else if (braces > 0 && c == '}')
-            braces--;
-        else if (braces > 0 && (c == '"' || c == '\''))
-            i = string_end(s, i, c, false) - 1;
-        else if (braces > 0 && c == '`' && level < 8)
-            i = template_end(s, i, level + 1) - 1;
-    }
-    return s->n;
-}
-
-/* 'c' '\n' '\u{1f600}'; a quote that closes nothing near is a lifetime or a digit separator. */
-static size_t char_end(const struct scan *s, size_t i)
-{
-    size_t limit = s->n - i > 14 ? i + 14 : s->n;
-    if (i + 1 < s->n && s->p[i + 1] == '\\') {
-        for (size_t k = i + 3; k < limit; k++)
-            if (s->p[k] == '\'')
-                return k + 1;
-    } else {
-        for (size_t k = i + 2; k < limit && k <= i + 5; k++) {
-            if (s->p[k] == '\'')
-                return k + 1;
-            if ((unsigned char)s->p[k] < 0x80)
-                break;
-        }
-    }
-    return i + 1;
-}
-
-/* r"…" r#"…"#: i at the r. Returns i when it is none. */
-static size_t rust_raw_end(const struct scan *s, size_t i)
-{
-    size_t hashes = 0, k = i + 1;
-    while (k < s->n && s->p[k] == '#' && hashes < 32)
-        k++, hashes++;
-    if (k >= s->n || s->p[k] != '"' ||
-        (i > 0 && isalnum((unsigned char)s->p[i - 1]) && s->p[i - 1] != 'b'))
-        return i;
-    char close[34] = "\"";
-    memset(close + 1, '#', hashes);
-    return find_after(s, k + 1, span_of(close, hashes + 1));
-}
-
-/* R"x(…)x": i at the R. Returns i when it is none. */
-static size_t cpp_raw_end(const struct scan *s, size_t i)
-{
-    char close[20] = ")";
-    size_t k = i + 2, len = 1;
-    if (!looking_at(s, i, "R\""))
-        return i;
-    while (k < s->n && s->p[k] != '(' && len < 17)
-        close[len++] = s->p[k++];
-    if (k >= s->n || s->p[k] != '(')
-        return i;
-    close[len++] = '"';
-    return find_after(s, k, span_of(close, len));
-}
-
-static bool word_before(const struct scan *s, const char *word)
-{
-    size_t len = strlen(word), e = s->i;
-    while (e > 0 && s->p[e - 1] == ' ')
-        e--;
-    return e >= len && memcmp(s->p + e - len, word, len) == 0 &&
-           (e == len || !isalnum((unsigned char)s->p[e - len - 1]));
-}
-
-/* A slash where a value may begin starts a literal, if it ends on this line; else it divides. */
-static size_t regex_end(const struct scan *s)
-{
-    bool in_set = false;
-    if (s->last && !strchr("(,=:[!&|?{};+-*%<>~^", s->last) && !word_before(s, "return") &&
-        !word_before(s, "typeof") && !word_before(s, "case"))
-        return s->i + 1;
-    for (size_t k = s->i + 1; k < s->n && s->p[k] != '\n'; k++) {
-        if (s->p[k] == '\\')
-            k++;
-        else if (s->p[k] == '[')
-            in_set = true;
-        else if (s->p[k] == ']')
-            in_set = false;
-        else if (s->p[k] == '/' && !in_set)
-            return k + 1;
-    }
-    return s->i + 1;
 }
 
 static void close_to(struct scan *s, size_t depth)
@@ -266,25 +124,6 @@ static void directive(struct scan *s, size_t i)
     }
 }
 
-static size_t directive_end(const struct scan *s, size_t i)
-{
-    for (;;) {
-        size_t e = line_end(s, i);
-        size_t last = e > i && s->p[e - 1] == '\r' ? e - 1 : e;
-        if (e >= s->n || last == i || s->p[last - 1] != '\\')
-            return e;
-        i = e + 1;
-    }
-}
-
-static bool is_line_start(const struct scan *s)
-{
-    size_t i = s->i;
-    while (i > 0 && (s->p[i - 1] == ' ' || s->p[i - 1] == '\t'))
-        i--;
-    return i == 0 || s->p[i - 1] == '\n';
-}
-
 static int open_brace(struct scan *s)
 {
     struct frame f = {.symbol = -1, .parens = s->parens};
@@ -293,14 +132,18 @@ static int open_brace(struct scan *s)
         s->beyond++;
         return 0;
     }
+    bool keeps_head = !is_open(s);
     if (is_open(s)) {
         const struct frame *up = s->depth ? &s->frames[s->depth - 1] : NULL;
         struct head h = head_judge(s->lang, span_of(s->head, s->head_len), s->first_string,
                                    up && up->is_type ? HEAD_IN_TYPE : HEAD_IN_FILE, in_parens);
         f.is_open = h.is_open;
         f.has_comma_items = h.has_comma_items;
-        f.is_type = h.is_open && h.kind && !span_is(span_str(h.kind), "namespace") &&
-                    !span_is(span_str(h.kind), "module") && !span_is(span_str(h.kind), "suite");
+        f.is_type = h.is_open && h.is_type;
+        f.is_inline = keeps_head = h.is_inline;
+        f.is_function = (up && up->is_function) || (h.kind && !symbol_is_container(h.kind));
+        if (h.kind && up && up->is_function && span_is(span_str(h.kind), "object"))
+            h.kind = NULL; /* a value */
         if (h.kind) {
             const char *name = pool_copy(&s->out->names, span_str(h.name));
             size_t before = s->out->count;
@@ -312,7 +155,8 @@ static int open_brace(struct scan *s)
     }
     s->frames[s->depth++] = f;
     s->parens = 0;
-    head_clear(s);
+    if (!keeps_head)
+        head_clear(s);
     return 0;
 }
 
@@ -328,18 +172,23 @@ static void close_brace(struct scan *s)
     if (resync)
         while (target > 0 && !s->frames[target - 1].is_open)
             target--;
+    bool was_inline = s->depth > 0 && s->frames[s->depth - 1].is_inline;
     close_to(s, target);
-    if (s->parens == 0)
+    if (was_inline)
+        head_put(s, '}'); /* a value, or a type */
+    else if (s->parens == 0 && is_open(s))
         head_clear(s);
 }
 
 static bool next_line_continues(const struct scan *s)
 {
     static const char *const words[] = {"extends", "implements", "where", "throws", "with "};
-    size_t i = s->i;
-    while (i < s->n && isspace((unsigned char)s->p[i]))
+    size_t i = s->i, end = s->n - i > LOOK_AHEAD_BYTES ? i + LOOK_AHEAD_BYTES : s->n;
+    while (i < end && isspace((unsigned char)s->p[i]))
         i++;
-    if (i >= s->n || strchr("{.:=?&|)", s->p[i]))
+    if (i >= end)
+        return end == s->n;
+    if (strchr("{.:=?&|)", s->p[i]))
         return true;
     for (size_t k = 0; k < ARRAY_LEN(words); k++)
         if (looking_at(s, i, words[k]))
@@ -347,66 +196,41 @@ static bool next_line_continues(const struct scan *s)
     return false;
 }
 
-static void newline(struct scan *s)
+/* A function whose body is one expression: "fun f() =\n…", "int F() =>\n…". Judged when it takes several lines. */
+static int end_statement(struct scan *s, uint32_t last)
 {
-    s->line++;
-    s->i++;
-    if (s->head_len == 0)
-        return;
-    if ((s->lang->lex & LEX_NO_SEMI) && s->parens == 0 && !strchr(",=(.&|+:<?", s->last) &&
-        !next_line_continues(s))
-        head_clear(s);
-    else
-        head_space(s);
+    struct span head = span_of(s->head, s->head_len);
+    const char *mark = span_is(span_str(s->lang->name), "csharp")   ? "=>"
+                       : span_is(span_str(s->lang->name), "kotlin") ? " = "
+                                                                    : NULL;
+    ptrdiff_t at =
+        mark && s->head_len && last > s->head_line + 1 ? span_find(head, span_str(mark)) : -1;
+    if (at <= 0)
+        return 0;
+    const struct frame *up = s->depth ? &s->frames[s->depth - 1] : NULL;
+    struct head h = head_judge(s->lang, span_trim(span_first(head, (size_t)at)), SPAN_NULL,
+                               up && up->is_type ? HEAD_IN_TYPE : HEAD_IN_FILE, false);
+    if (!h.kind || h.is_open)
+        return 0;
+    const char *name = pool_copy(&s->out->names, span_str(h.name));
+    return name ? symbols_add(s->out, s->head_line, last, span_str(name), h.kind) : -ERR_NO_MEMORY;
 }
 
-/* Comments, strings and literals at s->i: where they end, or s->i when there is none. */
-static size_t skip_inert(struct scan *s, bool *ret_is_string)
+static int newline(struct scan *s)
 {
-    unsigned lex = s->lang->lex;
-    size_t i = s->i;
-    char c = s->p[i], next = i + 1 < s->n ? s->p[i + 1] : '\0';
-    *ret_is_string = false;
-    if (c == '/' && next == '/' && (lex & LEX_SLASH))
-        return line_end(s, i);
-    if (c == '<' && next == '?' && looking_at(s, i, "<?php"))
-        return i + 5;
-    if (c == '/' && next == '*' && (lex & LEX_BLOCK))
-        return block_comment_end(s, i);
-    if (c == '#' && (lex & LEX_PREPROC) && is_line_start(s)) {
-        directive(s, i);
-        return directive_end(s, i);
+    int r = 0;
+    s->line++;
+    s->i++;
+    if (s->head_len == 0 || !is_open(s))
+        return 0;
+    if ((s->lang->lex & LEX_NO_SEMI) && s->parens == 0 && !strchr(",=(.&|+:<?", s->lex.last) &&
+        !next_line_continues(s)) {
+        r = end_statement(s, s->line - 1);
+        head_clear(s);
+    } else {
+        head_space(s);
     }
-    if (c == '#' && (lex & LEX_HASH) && next != '[' && (i == 0 || s->p[i - 1] != '$'))
-        return line_end(s, i);
-    if (c == '-' && next == '-' && (lex & LEX_DASH))
-        return line_end(s, i);
-    *ret_is_string = true;
-    if (c == '"' && (lex & LEX_TRIPLE) && looking_at(s, i, "\"\"\""))
-        return find_after(s, i + 3, SPAN_LIT("\"\"\""));
-    if (c == '"' && (lex & LEX_AT_STRING) && i > 0 && s->p[i - 1] == '@')
-        return find_after(s, i + 1, SPAN_LIT("\""));
-    if (c == '"')
-        return string_end(s, i, c, lex & LEX_RUST);
-    if (c == '\'' && (lex & LEX_SQUOTE))
-        return string_end(s, i, c, false);
-    if (c == '\'' && (lex & (LEX_CHAR | LEX_RUST)))
-        return char_end(s, i);
-    if (c == '`' && (lex & LEX_TEMPLATE))
-        return template_end(s, i, 0);
-    if (c == '`' && (lex & LEX_BACKTICK))
-        return find_after(s, i + 1, SPAN_LIT("`"));
-    if (c == '/' && (lex & LEX_REGEX)) {
-        size_t e = regex_end(s);
-        if (e > i + 1)
-            return e;
-    }
-    if (c == 'r' && (lex & LEX_RUST))
-        return rust_raw_end(s, i);
-    if (c == 'R' && (lex & LEX_CPP))
-        return cpp_raw_end(s, i);
-    *ret_is_string = false;
-    return i;
+    return r;
 }
 
 static int punctuation(struct scan *s, char c)
@@ -420,7 +244,7 @@ static int punctuation(struct scan *s, char c)
             r = open_brace(s);
         else
             close_brace(s);
-        s->last = c;
+        s->lex.last = c;
         s->i++;
         return r;
     }
@@ -428,18 +252,46 @@ static int punctuation(struct scan *s, char c)
         s->parens++;
     else if ((c == ')' || c == ']') && s->parens > 0)
         s->parens--;
-    if (s->parens == 0 && (c == ';' || (c == ',' && up && up->has_comma_items))) {
+    if (s->parens == 0 && is_open(s) && (c == ';' || (c == ',' && up && up->has_comma_items))) {
+        int r = c == ';' ? end_statement(s, s->line) : 0;
         head_clear(s);
-        s->last = c;
-        return 0;
+        s->lex.last = c;
+        return r;
     }
     head_put(s, c);
     return 0;
 }
 
+static bool is_plain(char c)
+{
+    return isalnum((unsigned char)c) || c == '_' || (unsigned char)c >= 0x80;
+}
+
+/* The same within a body, where no head is kept. */
+static void plain_body(struct scan *s)
+{
+    bool has_raw = s->lang->lex & (LEX_RUST | LEX_CPP);
+    const char *p = s->p;
+    size_t i = s->i, n = s->n, last = n;
+    for (; i < n; i++) {
+        if (p[i] == ' ' || p[i] == '\t' || p[i] == '\r' || p[i] == '\f')
+            continue;
+        if (!is_plain(p[i]) || (has_raw && (p[i] == 'r' || p[i] == 'R')))
+            break;
+        last = i;
+    }
+    if (last < n)
+        s->lex.last = p[last];
+    s->i = i;
+}
+
 /* Characters that begin nothing special: taken as they come. */
 static void plain_run(struct scan *s)
 {
+    if (!is_open(s)) {
+        plain_body(s);
+        return;
+    }
     while (s->i < s->n) {
         char c = s->p[s->i];
         if (c == ' ' || c == '\t' || c == '\r' || c == '\f') {
@@ -447,7 +299,7 @@ static void plain_run(struct scan *s)
             s->i++;
             continue;
         }
-        if (!isalnum((unsigned char)c) && c != '_' && (unsigned char)c < 0x80)
+        if (!is_plain(c))
             return;
         if ((c == 'r' || c == 'R') && (s->lang->lex & (LEX_RUST | LEX_CPP)))
             return;
@@ -456,27 +308,48 @@ static void plain_run(struct scan *s)
     }
 }
 
+static size_t php_begin(struct span text)
+{
+    ptrdiff_t at = span_find(text, SPAN_LIT("<?"));
+    return at > 0 ? (size_t)at : 0;
+}
+
 int symbols_scan_brace(struct symbol_list *l, struct span text, const struct language *lang)
 {
-    struct scan s = {.out = l, .lang = lang, .p = text.ptr, .n = text.len, .line = 1};
+    struct scan s = {.out = l,
+                     .lang = lang,
+                     .lex = {.lang = lang, .p = text.ptr, .n = text.len},
+                     .p = text.ptr,
+                     .n = text.len,
+                     .line = 1};
+    if (span_is(span_str(lang->name), "php")) /* what stands before the first "<?" is not code */
+        advance(&s, php_begin(text));
     while (s.i < s.n) {
-        bool is_string;
+        enum lex_kind kind;
         plain_run(&s);
         if (s.i >= s.n)
             break;
         char c = s.p[s.i];
-        if (c == '\n') {
-            newline(&s);
+        if (c == '\n' && !s.lex.tag_len) {
+            if (newline(&s) < 0)
+                return -ERR_NO_MEMORY;
             continue;
         }
-        size_t e = skip_inert(&s, &is_string);
+        size_t e = lex_skip(&s.lex, s.i, &kind);
         if (e > s.i) {
-            if (is_string && e > s.i + 1) {
-                if (!s.first_string.len && e > s.i + 2)
+            if (kind == LEX_DIRECTIVE)
+                directive(&s, s.i);
+            if (kind == LEX_STRING && e > s.i + 1) {
+                if (!s.first_string.len && e > s.i + 2 && is_open(&s))
                     s.first_string = span_of(s.p + s.i + 1, e - s.i - 2);
                 head_put(&s, '"');
             }
             advance(&s, e);
+            continue;
+        }
+        if (c == '\n') {
+            if (newline(&s) < 0)
+                return -ERR_NO_MEMORY;
             continue;
         }
         int r = punctuation(&s, c);

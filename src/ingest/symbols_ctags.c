@@ -55,7 +55,9 @@ static const char *full_name(struct symbols_job *job, const json_t *tag, const c
                 buf_putc(&b, '.');
         buf_putc(&b, '.');
     }
-    buf_puts(&b, name);
+    bool is_operator = span_starts(span_str(name), SPAN_LIT("operator "));
+    buf_puts(&b, is_operator ? "operator" : name); /* "operator +": ours has no blank */
+    buf_puts(&b, is_operator ? name + strlen("operator ") : "");
     const char *copy = buf_failed(&b) ? pool_copy(&job->symbols.names, SPAN_LIT("?"))
                                       : pool_copy(&job->symbols.names, buf_span(&b));
     buf_done(&b);

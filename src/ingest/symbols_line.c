@@ -26,6 +26,8 @@ struct scan {
     uint32_t last_code; /* the last line that was not blank (Python: nor a comment) */
     struct opened open[OPEN_MAX_COUNT];
     size_t depth;
+    struct span until; /* the line that ends what is no code: a here-document, a long comment */
+    size_t wasted;     /* bytes searched in vain for such a line */
     bool no_memory;
 };
 
@@ -37,6 +39,27 @@ static bool next_line(struct scan *s)
     if (s->line.len && s->line.ptr[s->line.len - 1] == '\r')
         s->line.len--;
     return true;
+}
+
+/* Does the line end what `until` says? Here-documents end with a line of their own, comments within one. */
+static bool ends_inert(struct span line, struct span until)
+{
+    struct span t = span_trim(line);
+    return isalnum((unsigned char)until.ptr[0]) || until.ptr[0] == '_' || until.ptr[0] == '='
+               ? span_eq(t, until)
+               : span_find(t, until) >= 0;
+}
+
+static bool is_ended(struct scan *s, struct span until)
+{
+    struct span rest = s->rest, line;
+    if (s->wasted / 4 > s->rest.len + 4096)
+        return false;
+    while (span_next(&rest, '\n', &line))
+        if (ends_inert(line, until))
+            return true;
+    s->wasted += s->rest.len;
+    return false;
 }
 
 static void emit(struct scan *s, const struct opened *o, uint32_t last)
@@ -197,6 +220,72 @@ static void scan_python(struct scan *s)
     close_from(s, 0, s->last_code);
 }
 
+/* ---- text within code: here-documents, long comments and strings ---- */
+
+/* The tag of "<<TAG", "<<-TAG", "<<~'TAG'" in the line, or nothing. */
+static struct span document_tag(struct span code)
+{
+    for (ptrdiff_t at; (at = span_find(code, SPAN_LIT("<<"))) >= 0;) {
+        code = span_skip(code, (size_t)at + 2);
+        if (!code.len || code.ptr[0] == '<') {
+            while (code.len && code.ptr[0] == '<')
+                code = span_skip(code, 1);
+            continue;
+        }
+        while (code.len && strchr("-~ ", code.ptr[0]))
+            code = span_skip(code, 1);
+        if (code.len && strchr("'\"\\", code.ptr[0]))
+            code = span_skip(code, 1);
+        size_t n = 0;
+        while (n < code.len && is_name_char(code.ptr[n]))
+            n++;
+        if (n > 1 && !isdigit((unsigned char)code.ptr[0]))
+            return span_first(code, n);
+    }
+    return SPAN_NULL;
+}
+
+static bool has_odd(struct span code, struct span mark)
+{
+    bool odd = false;
+    for (ptrdiff_t at; (at = span_find(code, mark)) >= 0; odd = !odd)
+        code = span_skip(code, (size_t)at + mark.len);
+    return odd;
+}
+
+/* Is the line (already) no code? What begins on it is remembered when it ends somewhere. */
+static bool is_inert(struct scan *s)
+{
+    unsigned lex = s->lang->lex;
+    struct span code = span_trim(s->line), until = SPAN_NULL;
+    if (s->until.len) {
+        if (ends_inert(s->line, s->until))
+            s->until = SPAN_NULL;
+        return true;
+    }
+    bool is_comment = false;
+    if ((lex & LEX_HEREDOC) && code.len && code.ptr[0] != '#')
+        until = document_tag(code);
+    if (span_is(span_str(s->lang->name), "ruby") && span_starts(s->line, SPAN_LIT("=begin"))) {
+        until = SPAN_LIT("=end");
+        is_comment = true;
+    } else if (s->lang->scanner == SCAN_END && (lex & LEX_TRIPLE) &&
+               has_odd(code, SPAN_LIT("\"\"\""))) {
+        until = SPAN_LIT("\"\"\"");
+    } else if ((lex & LEX_DASH) && span_starts(code, SPAN_LIT("--[[")) &&
+               span_find(code, SPAN_LIT("]]")) < 0) {
+        until = SPAN_LIT("]]");
+        is_comment = true;
+    } else if (s->lang->scanner == SCAN_SQL && span_starts(code, SPAN_LIT("/*")) &&
+               span_find(code, SPAN_LIT("*/")) < 0) {
+        until = SPAN_LIT("*/");
+        is_comment = true;
+    }
+    if (until.len && is_ended(s, until))
+        s->until = until;
+    return is_comment;
+}
+
 /* ---- keyword … end, and shell ---- */
 
 struct end_language {
@@ -205,7 +294,8 @@ struct end_language {
 };
 
 static const struct end_language end_languages[] = {
-    {"ruby", "private protected public", "class module", "def", "end"},
+    {"ruby", "private protected public private_class_method module_function", "class module", "def",
+     "end"},
     {"crystal", "private protected abstract", "class module struct lib enum", "def macro", "end"},
     {"elixir", "", "defmodule defimpl defprotocol", "def defp defmacro defmacrop defguard", "end"},
     {"lua", "local", "", "function", "end"},
@@ -218,7 +308,7 @@ static const struct end_language end_languages[] = {
     {"vim", "", "", "function func def", "endfunction endfunc endf enddef"},
 };
 
-static struct span end_name(struct span s)
+static struct span end_name(struct span s, bool may_be_operator)
 {
     size_t n = 0;
     while (n < s.len && (is_name_char(s.ptr[n]) || strchr(".:!?=<>+-*/[]@", s.ptr[n])))
@@ -226,7 +316,9 @@ static struct span end_name(struct span s)
     while (n > 0 && strchr(":=,", s.ptr[n - 1]) && !is_name_char(s.ptr[0]))
         n--;
     s = span_first(s, n);
-    return s.len && is_name_char(s.ptr[0]) ? s : SPAN_NULL;
+    if (span_starts(s, SPAN_LIT("self.")))
+        s = span_skip(s, 5);
+    return s.len && (is_name_char(s.ptr[0]) || (may_be_operator)) ? s : SPAN_NULL;
 }
 
 static const struct end_language *end_language_of(const struct language *lang)
@@ -247,6 +339,38 @@ static bool is_one_line(const struct scan *s, struct span code)
     return span_is(span_str(s->lang->name), "ruby") && span_find(code, SPAN_LIT(") = ")) >= 0;
 }
 
+/* describe "a thing" do   it "does" do */
+static bool ruby_block(struct scan *s, struct span code, struct span word, uint32_t indent)
+{
+    if (span_starts(code, SPAN_LIT("RSpec."))) {
+        code = span_skip(code, 6);
+        word = first_word(code);
+    }
+    bool is_suite = in_list("describe context feature shared_examples", word);
+    bool is_test = in_list("it specify scenario test", word);
+    if ((!is_suite && !is_test) || !span_is(span_str(s->lang->name), "ruby") ||
+        !span_ends(code, SPAN_LIT(" do")))
+        return false;
+    struct span name = span_trim(
+        span_first(span_skip(code, word.len), code.len - word.len - 3)); /* without " do" */
+    while (name.len && strchr("'\"(:", name.ptr[0]))
+        name = span_skip(name, 1);
+    while (name.len && strchr("'\")", name.ptr[name.len - 1]))
+        name.len--;
+    close_from(s, indent, s->last_code);
+    open_at(s, indent, span_first(name, 100), is_suite ? "suite" : "test");
+    return true;
+}
+
+static const char *end_kind(const struct scan *s, struct span word, bool is_container)
+{
+    if (is_container)
+        return in_list("class classdef struct enum lib", word) ? "class" : "module";
+    const char *up = s->depth > 0 ? s->open[s->depth - 1].kind : "";
+    bool has_methods = in_list("ruby crystal matlab", span_str(s->lang->name));
+    return has_methods && in_list("class module", span_str(up)) ? "method" : "function";
+}
+
 static void scan_end(struct scan *s, const struct end_language *l)
 {
     while (next_line(s)) {
@@ -255,6 +379,14 @@ static void scan_end(struct scan *s, const struct end_language *l)
             continue;
         uint32_t indent = indent_of(s->line);
         struct span word = first_word(code);
+        if (is_inert(s)) {
+            s->last_code = s->number;
+            continue;
+        }
+        if (ruby_block(s, code, word, indent)) {
+            s->last_code = s->number;
+            continue;
+        }
         if (in_list(l->ends, word) && s->depth > 0 && s->open[s->depth - 1].indent >= indent) {
             close_from(s, indent + 1, s->last_code);
             close_from(s, indent, s->number);
@@ -269,12 +401,13 @@ static void scan_end(struct scan *s, const struct end_language *l)
             if (rest.len && rest.ptr[0] == '!')
                 rest = span_trim(span_skip(rest, 1));
             rest = skip_words(rest, "body");
-            struct span name = end_name(rest);
+            struct span name = end_name(rest, !is_container && span_is(word, "def"));
             close_from(s, indent, s->last_code);
             if (is_one_line(s, code) && name.len)
-                emit(s, &(struct opened){s->number, 0, name, "function"}, s->number);
+                emit(s, &(struct opened){s->number, 0, name, end_kind(s, word, is_container)},
+                     s->number);
             else
-                open_at(s, indent, name, is_container ? "module" : "function");
+                open_at(s, indent, name, end_kind(s, word, is_container));
         }
         s->last_code = s->number;
     }
@@ -301,20 +434,36 @@ static struct span shell_function(struct span code)
     return span_first(code, n);
 }
 
+/* @test "name" { */
+static struct span bats_name(struct span code)
+{
+    struct span name = span_trim(span_of(code.ptr + 6, code.len - 7));
+    while (name.len && strchr("'\"", name.ptr[0]))
+        name = span_skip(name, 1);
+    while (name.len && strchr("'\"", name.ptr[name.len - 1]))
+        name.len--;
+    return span_first(name, 100);
+}
+
 static void scan_shell(struct scan *s)
 {
     while (next_line(s)) {
         struct span code = span_trim(s->line);
         if (!code.len)
             continue;
+        if (is_inert(s)) {
+            s->last_code = s->number;
+            continue;
+        }
         uint32_t indent = indent_of(s->line);
         bool closes = code.ptr[0] == '}' || code.ptr[0] == ')';
-        struct span name = shell_function(code);
+        bool is_test = span_starts(code, SPAN_LIT("@test ")) && span_ends(code, SPAN_LIT("{"));
+        struct span name = is_test ? bats_name(code) : shell_function(code);
         if (closes && s->depth > 0 && s->open[s->depth - 1].indent == indent) {
             close_from(s, indent, s->number);
         } else if (name.len && (s->depth == 0 || s->open[s->depth - 1].indent == indent)) {
             close_from(s, indent, s->last_code);
-            open_at(s, indent, name, "function");
+            open_at(s, indent, name, is_test ? "test" : "function");
             if (code.ptr[code.len - 1] == '}')
                 close_from(s, indent, s->number);
         }
@@ -366,10 +515,14 @@ static bool is_routine(const struct scan *s)
 }
 
 /* The end of a routine is judged by the line: its body holds semicolons. */
-static bool sql_routine_ends(struct span code)
+static bool sql_routine_ends(struct span code, uint32_t indent)
 {
     struct span word = first_word(code);
     if (span_is(code, "/") || span_is(code, "$$;") || span_is(code, "$$"))
+        return true;
+    if (indent == 0 && span_eq_nocase(word, SPAN_LIT("end")))
+        return true; /* END; END // END$$ END name; */
+    if (code.ptr[0] == '$' && span_ends(code, SPAN_LIT("$;")))
         return true;
     if (span_find_nocase(code, SPAN_LIT("language ")) >= 0 && span_ends(code, SPAN_LIT(";")))
         return true;
@@ -382,7 +535,7 @@ static void scan_sql(struct scan *s)
         struct span code = span_trim(s->line);
         if (!code.len)
             continue;
-        bool is_comment = span_starts(code, SPAN_LIT("--"));
+        bool is_comment = is_inert(s) || span_starts(code, SPAN_LIT("--"));
         if (!is_comment && indent_of(s->line) == 0 &&
             span_eq_nocase(first_word(code), SPAN_LIT("create"))) {
             close_from(s, 0, s->last_code);
@@ -390,7 +543,8 @@ static void scan_sql(struct scan *s)
         }
         if (!is_comment)
             s->last_code = s->number;
-        if (!is_comment && (is_routine(s) ? sql_routine_ends(code) : code.ptr[code.len - 1] == ';'))
+        if (!is_comment && (is_routine(s) ? sql_routine_ends(code, indent_of(s->line))
+                                          : code.ptr[code.len - 1] == ';'))
             close_from(s, 0, s->number);
     }
     close_from(s, 0, s->last_code);

@@ -3,6 +3,7 @@
 #include "base/fault.h"
 #include "base/mem.h"
 #include "chunk_check.h"
+#include "ingest/lex.h"
 
 #include <fcntl.h>
 #include <ftw.h>
@@ -312,6 +313,167 @@ static void chunk_names_headings_by_their_path(void **state)
     buf_done(&b);
 }
 
+/* ---- cutting what is too large ---- */
+
+/* No chunk may begin or end within a statement: each line that begins one carries a mark. */
+static void expect_cuts_at_marks(const char *language, const char *begin, const char *statement,
+                                 const char *end, const char *mark)
+{
+    struct chunk_set set = {0};
+    struct buf b = BUF_INIT(1 << 20);
+    buf_puts(&b, begin);
+    put_lines(&b, statement, 60);
+    buf_puts(&b, end);
+    assert_int_equal(chunk_text(&set, buf_span(&b), lang(language), NULL), 0);
+    assert_null(chunk_check(&set, buf_span(&b)));
+    assert_in_range(set.count, 3, 20);
+    for (size_t i = 0; i < set.count; i++) {
+        struct span text = span_trim(span_of(b.ptr + set.items[i].start, set.items[i].len));
+        if (!span_is(set.items[i].symbol, "big"))
+            fail_msg("%s: chunk %zu is called '" SPAN_FMT "'", language, i,
+                     SPAN_ARG(set.items[i].symbol));
+        if (i > 0 && !span_starts(text, span_str(mark)))
+            fail_msg("%s: chunk %zu begins with '" SPAN_FMT "'", language, i,
+                     SPAN_ARG(span_first(text, 30)));
+    }
+    chunk_done(&set);
+    buf_done(&b);
+}
+
+static void chunk_cuts_a_large_function_between_statements(void **state)
+{
+    (void)state;
+    expect_cuts_at_marks(
+        "c", "int big(void)\n{\n",
+        "    step(\"one;\",\n    two,\n    /* a\n    comment;\n    */\n    three);\n",
+        "    step(0);\n}\n", "step(");
+    expect_cuts_at_marks("javascript", "function big() {\n",
+                         "  step(`a\n    text;\n    {\n  `, one)\n    .then(two)\n    .done();\n",
+                         "  step();\n}\n", "step(");
+    expect_cuts_at_marks("python", "def big():\n",
+                         "    step('''a\ntext\n    more''', [\n        1,\n        2,\n    ])\n",
+                         "    step()\n", "step(");
+    expect_cuts_at_marks("shell", "big() {\n", "    step <<END\na text\n}\n  more\nEND\n",
+                         "    step\n}\n", "step");
+    expect_cuts_at_marks("ruby", "def big\n", "  step <<~END, 1\n    a text\n  end\n  END\n",
+                         "  step\nend\n", "step");
+    expect_cuts_at_marks("go", "func big() {\n", "\tstep(`a\n  text`,\n\t\tone,\n\t)\n",
+                         "\tstep()\n}\n", "step(");
+    expect_cuts_at_marks("php", "<?php\nfunction big() {\n",
+                         "    step(<<<END\n    a }\n    text;\n    END, 1);\n", "    step();\n}\n",
+                         "step(");
+    expect_cuts_at_marks("rust", "fn big() {\n",
+                         "    step(r#\"a\n  \" text;\n\"#,\n        one);\n", "    step();\n}\n",
+                         "step(");
+}
+
+static void chunk_cuts_a_large_function_around_those_within(void **state)
+{
+    (void)state;
+    struct chunk_set set = {0};
+    struct buf b = BUF_INIT(1 << 20);
+    buf_puts(&b, "module.exports = function create(context) {\n");
+    for (int i = 0; i < 12; i++) {
+        buf_printf(&b, "\n    /** Inner %d. */\n    function inner%d(node) {\n", i, i);
+        put_lines(&b, "        check(node);\n", 30);
+        buf_puts(&b, "    }\n");
+    }
+    buf_puts(&b, "    return { a: 1 };\n};\n");
+    assert_int_equal(chunk_text(&set, buf_span(&b), lang("javascript"), NULL), 0);
+    assert_null(chunk_check(&set, buf_span(&b)));
+    const struct ingest_chunk *f = chunk_named(&set, "create.inner7");
+    assert_non_null(f);
+    assert_true(span_starts(span_of(b.ptr + f->start, f->len), SPAN_LIT("    /** Inner 7.")));
+    assert_int_equal(f->end_line - f->start_line, 32);
+    chunk_done(&set);
+    buf_done(&b);
+}
+
+static void chunk_tells_tests_by_what_they_say(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *language, *text;
+        bool is_test;
+    } rows[] = {
+        {"rust", "#[test]\nfn f() {\n    a();\n}\n", true},
+        {"rust", "#[cfg(test)]\nmod tests {\n    fn f() {\n    }\n}\n", true},
+        {"rust", "#[inline]\nfn test() {\n    a();\n}\n", false},
+        {"go", "func TestA(t *testing.T) {\n\ta()\n}\n", true},
+        {"go", "func TestConnection(c *Conn) {\n\ta()\n}\n", false},
+        {"python", "class A(TestCase):\n    def test_a(self):\n        pass\n", true},
+        {"python", "class A(TestCase):\n    def run(self):\n        pass\n        a()\n", false},
+        {"python", "import pytest\n\n\n\ndef test_a():\n    a()\n    b()\n", true},
+        {"python", "def test_a():\n    a()\n    b()\n", false},
+        {"javascript", "describe('a', () => {\n  it('b', () => {\n    c();\n  });\n});\n", true},
+        {"javascript", "function it(a) {\n  b();\n  c();\n}\n", false},
+        {"java", "class A {\n  @Test\n  void f() {\n    a();\n  }\n}\n", true},
+        {"kotlin", "class A {\n  @Test\n  fun f() {\n    a()\n  }\n}\n", true},
+        {"csharp", "class A {\n  [Fact]\n  void F() {\n    a();\n  }\n}\n", true},
+        {"php", "<?php\nclass A extends TestCase {\n  function f() {\n    a();\n  }\n}\n", true},
+        {"swift", "class A: XCTestCase {\n  func testB() {\n    c()\n  }\n}\n", true},
+        {"ruby", "class A < Minitest::Test\n  def test_b\n    c\n  end\nend\n", true},
+        {"cpp", "TEST_F(A, B) {\n  c();\n}\n", true},
+        {"c", "int test(void) {\n  c();\n}\n", false},
+        {"shell", "@test \"a b\" {\n  c\n}\n", true},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct chunk_set set = {0};
+        assert_int_equal(chunk_text(&set, span_str(rows[i].text), lang(rows[i].language), NULL), 0);
+        bool is_test = false;
+        for (size_t k = 0; k < set.count; k++)
+            is_test |= set.items[k].is_test;
+        if (is_test != rows[i].is_test)
+            fail_msg("row %zu: %s", i, rows[i].text);
+        chunk_done(&set);
+    }
+}
+
+/* ---- time ---- */
+
+/* All the steps that the lexer takes over a text: what it passes, and what it searches in vain. */
+static size_t lex_steps(const struct language *l, struct span text)
+{
+    struct lex x = {.lang = l, .p = text.ptr, .n = text.len};
+    size_t steps = 0;
+    for (size_t i = 0; i < text.len;) {
+        enum lex_kind kind;
+        size_t e = lex_skip(&x, i, &kind);
+        x.last = e > i ? '"' : text.ptr[i];
+        e = e > i ? e : i + 1;
+        steps += e - i;
+        i = e;
+    }
+    return steps + x.wasted;
+}
+
+static void scanning_costs_no_more_than_the_text_is_long(void **state)
+{
+    (void)state;
+    static const char *const hard[] = {
+        "/[",    "(/",    "<<AB ",    "<<'AB' ",   "{",          "(",      "[{(",      "`${",
+        "\"${",  "\"\\(", "'",        "\"",        "\"\"\"",     "/*",     "#if\n",    "a(",
+        "<?",    "?>",    "<script ", "<script>",  "<template>", "R\"x(",  "r#\"",     "\n",
+        "a\n\n", "@a\n",  "def f\n",  "class A {", "f(){",       "--[[\n", "=begin\n", "/*\n",
+        "# a\n", "```\n", "<<AB\n",   "A(x) ",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(hard); i++) {
+        struct buf b = BUF_INIT(1 << 20);
+        put_lines(&b, hard[i], (int)((96u << 10) / strlen(hard[i])));
+        for (size_t k = 0; language_at(k); k++) {
+            struct chunk_set set = {0};
+            assert_int_equal(chunk_text(&set, buf_span(&b), language_at(k), NULL), 0);
+            const char *broken = chunk_check(&set, buf_span(&b));
+            if (broken)
+                fail_msg("%s of '%s': %s", language_at(k)->name, hard[i], broken);
+            /* A search in vain may be as long as the text, so one more than the budget fits. */
+            assert_true(lex_steps(language_at(k), buf_span(&b)) <= 7 * b.len);
+            chunk_done(&set);
+        }
+        buf_done(&b);
+    }
+}
+
 static void chunk_survives_every_failed_allocation(void **state)
 {
     (void)state;
@@ -412,6 +574,10 @@ int main(void)
         cmocka_unit_test(chunk_cuts_what_is_too_large_and_joins_what_is_too_small),
         cmocka_unit_test(chunk_cuts_one_huge_line_at_characters),
         cmocka_unit_test(chunk_names_headings_by_their_path),
+        cmocka_unit_test(chunk_cuts_a_large_function_between_statements),
+        cmocka_unit_test(chunk_cuts_a_large_function_around_those_within),
+        cmocka_unit_test(chunk_tells_tests_by_what_they_say),
+        cmocka_unit_test(scanning_costs_no_more_than_the_text_is_long),
         cmocka_unit_test(chunk_survives_every_failed_allocation),
         cmocka_unit_test(ctags_output_is_not_trusted),
         cmocka_unit_test(chunk_keeps_its_promises_on_real_files),
