@@ -199,8 +199,8 @@ static void faults_of_a_vectors_file_are_named(void **state)
                                                  "{\"query\":\"a\",\"vector\":[2]}"),
                                         &v, NULL),
                      0);
-    assert_true(is_near(*(float *)map_get(&v.documents, SPAN_LIT("a")), 3));
-    assert_true(is_near(*(float *)map_get(&v.queries, SPAN_LIT("a")), 2));
+    assert_true(is_near((double)*(float *)map_get(&v.documents, SPAN_LIT("a")), 3));
+    assert_true(is_near((double)*(float *)map_get(&v.queries, SPAN_LIT("a")), 2));
     eval_vectors_done(&v);
     struct err err = {0};
     struct buf out = BUF_INIT(1 << 16);
