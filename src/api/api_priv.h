@@ -28,6 +28,8 @@ void reply_detail(struct exchange *x, int status, const char *text);
 /* RFC 9457 problem details, for /v1 */
 void reply_problem(struct exchange *x, const struct err *err);
 void reply_problem_text(struct exchange *x, enum err_code code, const char *text, const char *hint);
+/* 404 or 405 for a path without a handler, in the shape of the path's family */
+void reply_no_route(struct exchange *x, struct span path, int status);
 /* JSON from a buffer; 500 when the buffer failed. Consumes it. */
 void reply_json(struct exchange *x, int status, struct buf *json);
 

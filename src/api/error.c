@@ -24,11 +24,10 @@ void reply_detail(struct exchange *x, int status, const char *text)
     exchange_reply_buf(x, status, "application/json", &b);
 }
 
-void reply_problem(struct exchange *x, const struct err *err)
+static void put_problem(struct exchange *x, int status, const struct err *err)
 {
     struct buf b = BUF_INIT(ERROR_BODY_MAX);
     struct json_writer w = json_writer(&b);
-    int status = err_http_status(err->code);
     jw_obj(&w);
     jw_kstr(&w, "type", "about:blank");
     jw_kstr(&w, "title", http_reason(status));
@@ -41,6 +40,25 @@ void reply_problem(struct exchange *x, const struct err *err)
     if (status == 429 || status == 503)
         exchange_header(x, "Retry-After", SPAN_LIT("5"));
     exchange_reply_buf(x, status, "application/problem+json", &b);
+}
+
+void reply_problem(struct exchange *x, const struct err *err)
+{
+    put_problem(x, err_http_status(err->code), err);
+}
+
+void reply_no_route(struct exchange *x, struct span path, int status)
+{
+    if (!span_is(path, "/v1") && !span_starts(path, SPAN_LIT("/v1/"))) {
+        reply_detail(x, status, http_reason(status));
+        return;
+    }
+    struct err e;
+    if (status == 405)
+        err_set(&e, ERR_INVALID, "this path does not have that method");
+    else
+        err_set(&e, ERR_NOT_FOUND, "there is no such path");
+    put_problem(x, status, &e);
 }
 
 void reply_problem_text(struct exchange *x, enum err_code code, const char *text, const char *hint)

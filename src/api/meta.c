@@ -149,8 +149,9 @@ void get_health(const struct route_call *c)
     put_part(&w, "event_log", can_write);
     put_part(&w, "lexical_index", true);
     put_part(&w, "llm_service", true);
-    jw_kstr(&w, "vector_db", "not_configured");
-    jw_kstr(&w, "embedding_service", "not_configured");
+    const char *vectors = engine_embeds(c->api->options.engine) ? "configured" : "not_configured";
+    jw_kstr(&w, "vector_db", vectors);
+    jw_kstr(&w, "embedding_service", vectors);
     jw_end_obj(&w);
     jw_kstr(&w, "supabase", "disconnected");
     jw_kstr(&w, "openai", "disconnected");

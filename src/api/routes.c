@@ -71,7 +71,7 @@ static bool path_matches(const char *pattern, struct span path, struct span *ret
     return span_find_char(*ret_arg, '/') < 0;
 }
 
-static void reply_method_not_allowed(struct exchange *x, unsigned allowed)
+static void reply_method_not_allowed(struct exchange *x, struct span path, unsigned allowed)
 {
     char allow[64] = "";
     size_t n = 0;
@@ -80,7 +80,7 @@ static void reply_method_not_allowed(struct exchange *x, unsigned allowed)
             n += (size_t)snprintf(allow + n, sizeof allow - n, "%s%s", n ? ", " : "",
                                   http_method_name((enum http_method)m));
     exchange_header(x, "Allow", span_str(allow));
-    reply_detail(x, 405, "Method Not Allowed");
+    reply_no_route(x, path, 405);
 }
 
 /* 307 to the path without its trailing slash, when that one exists. */
@@ -148,9 +148,9 @@ static void on_request(void *ctx, struct exchange *x)
     if (r->wants_websocket)
         exchange_reply(x, 403, "text/plain", SPAN_NULL);
     else if (others)
-        reply_method_not_allowed(x, others);
+        reply_method_not_allowed(x, r->path, others);
     else if (!redirect_slash(x, r))
-        reply_detail(x, 404, "Not Found");
+        reply_no_route(x, r->path, 404);
 }
 
 void api_callbacks(struct api *a, struct server_callbacks *ret)

@@ -153,6 +153,10 @@ static int put_report(struct indexing *x, const json_t *row, uint64_t took_ms, s
         put_summary(out, row, took_ms);
         if (!has_report && json_int(row, "skipped", 0) > 0)
             buf_puts(out, "--report lists the skipped files\n");
+        if (json_int(row, "files", 0) == 0)
+            buf_puts(out, json_array_size(json_object_get(row, "filters"))
+                              ? "note: no file is left to search; check the filters\n"
+                              : "note: there is nothing to search in it\n");
         return has_report ? put_skipped(x, id, false, &w, out) : 0;
     }
     jw_obj(&w);

@@ -125,6 +125,16 @@ int cmd_search(const struct options *o, struct err *err)
     return exit_code_of(r);
 }
 
+/* Said only when something is wrong: vectors that are complete or under way need nobody. */
+static void put_vectors(struct buf *out, const json_t *vectors)
+{
+    const char *why = json_str(vectors, "why", "");
+    if (why[0])
+        buf_printf(out, "    vectors: %s at %" PRId64 " of %" PRId64 " passages: %s\n",
+                   json_str(vectors, "state", "?"), json_int(vectors, "covered", 0),
+                   json_int(vectors, "total", 0), why);
+}
+
 /* ---- sources ---- */
 
 static int print_sources(struct terminal *t, const json_t *body, struct err *err)
@@ -150,6 +160,7 @@ static int print_sources(struct terminal *t, const json_t *body, struct err *err
                    json_int(row, "skipped", 0), json_str(row, "location", ""));
         if (error[0])
             buf_printf(&out, "    error: %s\n", error);
+        put_vectors(&out, json_object_get(row, "vectors"));
     }
     int r = buf_failed(&out) ? err_set(err, ERR_NO_MEMORY, "no memory to print the sources")
                              : terminal_write_foreign(t, buf_span(&out), err);

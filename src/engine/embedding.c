@@ -25,6 +25,11 @@ const struct embedder *engine_embedder(const struct engine *e)
     return e->options.registry && e->options.runner ? registry_embedder(e->options.registry) : NULL;
 }
 
+bool engine_embeds(const struct engine *e)
+{
+    return engine_embedder(e) != NULL;
+}
+
 /* ---- files ---- */
 
 /* NULL when it is too long. One file a source and embedder: who goes back to an embedder finds its vectors. */

@@ -195,3 +195,5 @@ int engine_stop(struct engine *e, const char *tenant, const char *stream_id) MUS
 
 /* Provider ids known, for /models/config: writes the whole answer of deepwiki.md §1.2. */
 void engine_models_json(struct engine *e, struct buf *out);
+/* An embedder is configured; whether it answers is said per source. Thread: any. */
+bool engine_embeds(const struct engine *e);

@@ -455,7 +455,8 @@ static void describe(const struct index_job *job, char *ret, size_t size)
     char number[32];
     size_t used = 0;
     if (job->is_first) {
-        snprintf(ret, size, "Indexed %s files", with_commas(job->progress.files_done, number));
+        uint32_t n = c->added + c->changed + c->unchanged; /* without those that were left out */
+        snprintf(ret, size, "Indexed %s file%s", with_commas(n, number), n == 1 ? "" : "s");
         return;
     }
     ret[0] = 0;

@@ -197,7 +197,7 @@ static bool own_endpoint(struct registry *r, struct embedder *e, const struct se
 static int no_endpoint(const struct embed_type *type, const char *missing, struct err *err)
 {
     err_set(err, ERR_INVALID, "the embedder '%s' cannot be used: %s", type->id, missing);
-    err_hint(err, "set what is missing, or DEEPWIKI_EMBEDDER_TYPE to none");
+    err_hint(err, "set what is missing, or use --embedder none");
     return -ERR_INVALID;
 }
 

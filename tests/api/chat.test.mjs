@@ -255,6 +255,12 @@ test("unowned paths, methods and slashes: 404, 405 with Allow, 307", async () =>
   assert.equal(wrong.status, 405);
   assert.equal(wrong.headers.get("allow"), "POST");
   assert.deepEqual(wrong.json, { detail: "Method Not Allowed" });
+  for (const [method, path, status] of [["GET", "/v1/nothing", 404], ["GET", "/v1", 404], ["PUT", "/v1/sources", 405]]) {
+    const { status: got, headers, json } = await server.http(method, path);
+    assert.equal(got, status);
+    assert.equal(headers.get("content-type"), "application/problem+json");
+    assert.equal(json.status, status);
+  }
   const slash = await server.http("GET", "/health/?a=1");
   assert.equal(slash.status, 307);
   assert.equal(slash.headers.get("location"), "/health?a=1");

@@ -141,6 +141,10 @@ test("a refused key stops the queue with a clear word and fails no index", () =>
     assert.equal(source.state, "ready");
     assert.match(source.vectors.why, /refuses.*HTTP 401/);
     assert.ok(!JSON.stringify(source).includes("sk-test-embed"));
+    const listed = (await cli(["sources", "--data", server.dataDir])).stdout;
+    assert.match(listed, /vectors: stopped at 0 of \d+ passages: .*HTTP 401/);
+    const { services } = (await server.http("GET", "/health")).json;
+    assert.equal(services.embedding_service, "configured");
     assert.ok(cited(await answer(server, repo, "where are numbers put into ascending order?")).includes("src/sorting.py"));
   }));
 
@@ -280,4 +284,5 @@ test("doctor says which embedder is configured and what it would contact", async
   assert.match(stdout, /embedder +openai text-embedding-3-small; passages and questions are sent to http:\/\/127\.0\.0\.1:/);
   assert.match((await cli(["doctor"], { env: { OPENAI_API_KEY: "k" } })).stdout, /embedder +none; no passage is sent anywhere/);
   assert.match((await cli(["doctor"], { env: { DEEPWIKI_EMBEDDER_TYPE: "openai" } })).stdout, /fail +embedder +.*OPENAI_API_KEY must be set/);
+  assert.match((await cli(["doctor", "--embedder", "openai"])).stdout, /→ set what is missing, or use --embedder none/);
 });

@@ -128,6 +128,7 @@ test("the command line: --include and --exclude, given several times", async () 
   assert.deepEqual(indexed.source.filters, ["+src/", "-/src/build/"]);
   const found = await run("search", repo, QUESTION, "--exclude", "*.py", "--exclude", "README.md");
   assert.deepEqual([...new Set(found.hits.map((h) => h.path))], ["web/page.js"]);
+  assert.match((await cli(["index", repo, "--include", "[", "--data", data])).stdout, /^note: no file is left to search; check the filters$/m);
   const answer = await run("ask", repo, QUESTION, "--include", "local");
   assert.deepEqual([...new Set(answer.citations.map((c) => c.path))], ["local/taken.py"]);
 });

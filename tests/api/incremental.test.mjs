@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
-import { start, tempTree } from "./harness.mjs";
+import { cli, start, tempDir, tempTree } from "./harness.mjs";
 
 const N = 120;
 const text = (i, word = "") =>
@@ -112,4 +112,12 @@ test("a damaged segment costs its files only, and the run says so", async () => 
   assert.equal((await search(server, repo, "savanna")).length, 3);
   assert.equal(fs.readdirSync(indexDir(server)).filter((f) => /\.damaged-1$/.test(f)).length, 1);
   await server.stop();
+});
+
+test("a file that is left out is not counted as indexed, nor is one file files", async () => {
+  const dir = tempTree({ "empty.py": "", "one.py": "print(1)\n" });
+  const empty = await cli(["index", path.join(dir, "empty.py"), "--data", tempDir()]);
+  assert.match(empty.stderr, /Indexed 0 files \(1 left out\)/);
+  assert.match(empty.stdout, /^note: there is nothing to search in it$/m);
+  assert.match((await cli(["index", dir, "--data", tempDir()])).stderr, /Indexed 1 file \(1 left out\)/);
 });

@@ -33,6 +33,8 @@ def shown(name, value):
     if name.endswith("_MS"):
         day = 24 * 3600 * 1000
         return f"{value // day} days" if value % day == 0 else f"{value / 1000:g} s"
+    if name.endswith("_US"):
+        return f"{value / 1000:g} ms"
     if name.endswith(("_COUNT", "_DEPTH")):
         return f"{value:,}"
     for unit, word in ((1 << 20, "MiB"), (1 << 10, "KiB")):

@@ -225,12 +225,13 @@ class LintTest(unittest.TestCase):
 
 class OperationsTest(unittest.TestCase):
     LIMITS = ("#define LIMIT_A (64u << 10) /* of a */\n#define LIMIT_B \\\n    (2u * LIMIT_A) /* of b,\n two lines */\n"
-              "#define TIMEOUT_C_MS 1500 /* waits */\n#define LIMIT_D_COUNT 1000 /* many */\n")
+              "#define TIMEOUT_C_MS 1500 /* waits */\n#define LIMIT_E_US 100 /* a pause */\n#define LIMIT_D_COUNT 1000 /* many */\n")
     METRICS = "METRIC_COUNTER(\"hw_\"\n \"x_total\",\n \"Things\" \" done\"),\nMETRIC_TIMES(\"hw_s\", \"Long\", b)\n"
     DOC = ("<!-- metrics: from the source -->\n| metric | kind | what |\n|---|---|---|\n| `hw_s` | histogram | Long |\n"
            "| `hw_x_total` | counter | Things done |\n<!-- end of metrics -->\n<!-- limits: from the source -->\n"
            "| bound | value | of what, and past it |\n|---|---|---|\n| `LIMIT_A` | 64 KiB | of a |\n"
            "| `LIMIT_B` | 128 KiB | of b, two lines |\n| `TIMEOUT_C_MS` | 1.5 s | waits |\n"
+           "| `LIMIT_E_US` | 0.1 ms | a pause |\n"
            "| `LIMIT_D_COUNT` | 1,000 | many |\n<!-- end of limits -->\n")
 
     def found(self, doc, limits):
