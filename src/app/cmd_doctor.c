@@ -8,6 +8,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/proc.h"
+#include "providers/embed.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -272,6 +273,45 @@ static void check_providers(struct doctor *d)
     buf_done(&names);
 }
 
+static const char *environment(void *ctx, const char *name)
+{
+    const char *value = options_env(ctx, name);
+    return value && value[0] ? value : NULL;
+}
+
+/* What would leave this machine for embeddings, and where to. */
+static void check_embedder(struct doctor *d)
+{
+    union { /* the callback's context is not const */
+        const struct options *in;
+        void *out;
+    } options = {.in = d->o};
+    const struct registry_options ro = {
+        .env = environment,
+        .env_ctx = options.out,
+        .config_dir = environment(options.out, "DEEPWIKI_CONFIG_DIR"),
+        .embedder = option_str(d->o, OPT_EMBEDDER),
+    };
+    struct registry *r = NULL;
+    struct err err = {0};
+    if (registry_new(&ro, &r, &err) < 0) {
+        report(d, STATE_FAIL, "embedder", err.hint[0] ? err.hint : NULL, "%s", err.msg);
+        return;
+    }
+    const struct embedder *e = registry_embedder(r);
+    struct buf to = BUF_INIT(4096);
+    const char *address;
+    for (size_t i = 0; e && (address = embedder_address(e, i)); i++)
+        buf_printf(&to, "%s%s", i ? ", " : "", address);
+    if (e)
+        report(d, STATE_OK, "embedder", NULL, "%s; passages and questions are sent to %s",
+               embedder_name(e), buf_str(&to));
+    else
+        report(d, STATE_OK, "embedder", NULL, "none; no passage is sent anywhere for its vector");
+    buf_done(&to);
+    registry_free(r);
+}
+
 static void check_all(struct doctor *d)
 {
     report(d, STATE_OK, "version", NULL, "headwater %s", HEADWATER_VERSION);
@@ -285,6 +325,7 @@ static void check_all(struct doctor *d)
                   "passages are cut without knowing functions and classes",
                   "install the package universal-ctags");
     check_providers(d);
+    check_embedder(d);
 }
 
 int cmd_doctor(const struct options *o, struct err *err)

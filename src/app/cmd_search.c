@@ -35,6 +35,17 @@ static void put_terms(struct buf *out, const json_t *hit)
         buf_putc(out, '\n');
 }
 
+/* Which search found the hit, when there was one by vectors too. */
+static void put_ranks(struct buf *out, const json_t *hit)
+{
+    int64_t words = json_int(hit, "word_rank", 0), vector = json_int(hit, "vector_rank", 0);
+    if (vector && words)
+        buf_printf(out, "    found: %lld. by words, %lld. by vectors\n", (long long)words,
+                   (long long)vector);
+    else if (vector)
+        buf_printf(out, "    found: %lld. by vectors, by no word\n", (long long)vector);
+}
+
 static void put_hit(struct buf *out, size_t rank, const json_t *hit, bool explain)
 {
     const char *symbol = json_str(hit, "symbol", "");
@@ -52,8 +63,10 @@ static void put_hit(struct buf *out, size_t rank, const json_t *hit, bool explai
         buf_putc(out, '\n');
         count++;
     }
-    if (explain)
+    if (explain) {
+        put_ranks(out, hit);
         put_terms(out, hit);
+    }
 }
 
 static int print_hits(struct terminal *t, const json_t *body, bool explain, struct err *err)

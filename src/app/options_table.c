@@ -260,6 +260,20 @@ const struct option option_table[OPT_COUNT] = {
                    .commands = B(SERVE) | B(ASK),
                    .section = "answers",
                    .help = "Model of the provider."},
+    [OPT_EMBEDDER] =
+        {.name = "embedder",
+         .arg = "TYPE[:MODEL]",
+         .type = OPTION_STRING,
+         .fallback_text =
+             "none",
+         .env = "HEADWATER_EMBEDDER",
+         .compat = {{"DEEPWIKI_EMBEDDER_TYPE", false}},
+         .commands = B(SERVE) | CLIENT | B(DOCTOR),
+         .section = "answers",
+         .help = "Who makes vectors of passages and questions, so that a search finds by meaning "
+                 "too: openai, google, ollama, openrouter, azure, azure_ha, bedrock, "
+                 "openai_compatible, or none. Passages are sent there. Without it nothing is, "
+                 "whatever keys are set."},
     [OPT_FIRST_TOKEN_TIMEOUT] =
         {.name = "first-token-timeout",
          .arg = "TIME",

@@ -170,6 +170,7 @@ static int open_engine(struct runtime *r, bool serve, struct err *err)
         .runner = r->runner,
         .upstreams = r->upstreams,
         .upstream_count = r->loop_count,
+        .embeds = serve,
     };
     result = engine_new(&eo, &r->engine, err); /* copies the lists */
     mem_free(paths);
@@ -206,6 +207,7 @@ static int open_providers(struct runtime *r, struct err *err)
         .config_dir = environment(options.out, "DEEPWIKI_CONFIG_DIR"),
         .default_provider = option_str(r->options, OPT_PROVIDER),
         .default_model = option_str(r->options, OPT_MODEL),
+        .embedder = option_str(r->options, OPT_EMBEDDER),
     };
     int result = registry_new(&ro, &r->registry, err);
     if (result == 0)

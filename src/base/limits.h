@@ -107,6 +107,12 @@
 #define LIMIT_WIRE_BODY \
     (6u * LIMIT_PROMPT_BYTES + (1u << 20)) /* escapes can grow a prompt sixfold */
 #define LIMIT_WIRE_ERROR_BODY (64u << 10)  /* of an error's body, read for its message */
+#define LIMIT_EMBED_TEXTS_COUNT 1024       /* texts of one embed_run; past it refused */
+#define LIMIT_EMBED_TEXT (32u << 10)       /* one of them; the rest is left out */
+#define LIMIT_EMBED_ANSWER (32u << 20)     /* one answer of an embedder; past it it failed */
+#define LIMIT_EMBED_DIMS_COUNT 8192        /* numbers of one vector; past it malformed */
+#define LIMIT_EMBED_CALLS_COUNT 4          /* requests of one embed_run under way; others wait */
+#define LIMIT_EMBED_BATCH_COUNT 512        /* texts in one request, whatever is configured */
 #define LIMIT_LOG_LINE (8u << 10)          /* a longer record is cut */
 #define LIMIT_LOG_BACKLOG \
     (1u << 20) /* records not yet written; past it they are dropped and counted */

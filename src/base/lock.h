@@ -3,8 +3,8 @@
  * Mutex and condition, thin over pthreads. Used only in base/, loop/, stream/, store/,
  * providers/breaker.c, fetch/probe.c and where an index snapshot is published (docs/architecture.md). Order,
  * outermost first; never take one to the left while holding one to its right:
- *   engine publish → engine rows → engine registry → stream hub table → stream → journal → stream port →
- *   store queue → worker queue → mailbox → endpoint health → log
+ *   engine publish → engine rows → engine registry → kept questions → stream hub table → stream →
+ *   journal → stream port → store queue → worker queue → mailbox → endpoint health → log
  */
 #include <linux/futex.h>
 #include <pthread.h>

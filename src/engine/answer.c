@@ -1,11 +1,11 @@
 /*
  * The right half of the data path: retrieve → prompt → provider → stream.
  *
- *   RESOLVE ──► (INDEX: waits for an index job) ──► RETRIEVE ──► GENERATE ──► END
+ *   RESOLVE ──► (INDEX: waits for an index job) ──► (EMBED: waits for the question's vector) ──► RETRIEVE ──► GENERATE ──► END
  *      └───────────────────────┴──────────── any failure ───────────┴──────► END
  *
- * An answer is one heap object that moves through these states on workers of the FAST lane, one step at a time; INDEX is the only
- * state in which it waits, and then it holds no thread. Everything it says goes through its stream, which outlives
+ * An answer is one heap object that moves through these states on workers of the FAST lane, one step at a time; INDEX and EMBED
+ * are the only states in which it waits, and then it holds no thread. Everything it says goes through its stream, which outlives
  * its readers. Between steps and between two pieces of text it looks at the stream's stop flag.
  */
 #include "engine/answer_priv.h"
@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metric.h"
+#include "index/vectors.h"
 #include "ingest/ingest.h"
 #include "text/utf8.h"
 
@@ -38,8 +39,10 @@ static struct metric metrics[] = {
 
 /* Row = from, bit = to. */
 static const unsigned allowed[] = {
-    [ANSWER_RESOLVE] = 1u << ANSWER_INDEX | 1u << ANSWER_RETRIEVE | 1u << ANSWER_END,
-    [ANSWER_INDEX] = 1u << ANSWER_RETRIEVE | 1u << ANSWER_END,
+    [ANSWER_RESOLVE] =
+        1u << ANSWER_INDEX | 1u << ANSWER_EMBED | 1u << ANSWER_RETRIEVE | 1u << ANSWER_END,
+    [ANSWER_INDEX] = 1u << ANSWER_EMBED | 1u << ANSWER_RETRIEVE | 1u << ANSWER_END,
+    [ANSWER_EMBED] = 1u << ANSWER_RETRIEVE | 1u << ANSWER_END,
     [ANSWER_RETRIEVE] = 1u << ANSWER_GENERATE | 1u << ANSWER_END,
     [ANSWER_GENERATE] = 1u << ANSWER_END,
     [ANSWER_END] = 0,
@@ -60,6 +63,7 @@ void answer_unref(struct answer *a)
     model_done(a);
     passages_done(&a->passages);
     research_done(&a->research);
+    vector_leg_unref(a->leg);
     index_unref(a->index);
     mem_free(a->messages);
     json_decref(a->request.keep);
@@ -112,7 +116,7 @@ static int wait_for_index(struct answer *a, const struct index_ask *ask, struct 
         err); /* on success another thread may have moved us on already: `a` is not ours any more */
 }
 
-static void retrieve(struct answer *a);
+static void embed(struct answer *a);
 
 static void resolve(struct answer *a)
 {
@@ -132,7 +136,7 @@ static void resolve(struct answer *a)
         r = -ERR_CANCELLED;
     if (r == 0 && a->index) {
         index_ask_done(&ask);
-        retrieve(a);
+        embed(a);
         return;
     }
     if (r == 0)
@@ -179,6 +183,22 @@ static void after_index(struct answer *a)
         emit_status(a->running.stream, "resolving", -1,
                     "The source could not be indexed again (%s); answering from the last index",
                     r == -ERR_CANCELLED ? "it was stopped" : why.msg);
+    embed(a);
+}
+
+/* ---- EMBED ---- */
+
+static void retrieve(struct answer *a);
+
+static void embed(struct answer *a)
+{
+    a->leg = source_leg(a->engine, a->source_id, a->index);
+    unsigned dims = a->leg ? vector_leg_dims(a->leg) : 0;
+    if (dims) {
+        move(a, ANSWER_EMBED);
+        if (question_ask(a->engine, &a->waiter, a->research.question, dims) == ENGINE_WAITS)
+            return; /* `a` is not ours any more */
+    }
     retrieve(a);
 }
 
@@ -205,6 +225,14 @@ static void retrieve(struct answer *a)
         .near_path = a->request.file_path,
         .definitions = DEFINITIONS,
     };
+    unsigned dims = a->leg ? vector_leg_dims(a->leg) : 0;
+    CLEANUP(mem_freep)
+    float *vector = dims ? question_vector(a->engine, a->research.question, dims) : NULL;
+    if (dims && !vector)
+        emit_status(a->running.stream, "retrieving", -1,
+                    "Searching by words only: the question has no vector (%s)",
+                    a->waiter.question_why[0] ? a->waiter.question_why : "it was let go");
+    retrieve_by_vectors(&o, a->leg, vector);
     int r = answer_is_stopped(a)
                 ? -ERR_CANCELLED
                 : retrieval_search(a->index, a->research.question, &o, &a->passages, &err);
@@ -354,9 +382,9 @@ int answer_prompt(struct answer *a, bool with_context, size_t token_budget,
 /* The built-in provider reads the passages; the prompt only serves to count. */
 static int call_local(struct answer *a, struct chat_usage *usage, struct err *err)
 {
-    struct chat_passage *passages;
+    struct chat_passage *passages = NULL;
     struct index_file_view file;
-    struct prompt prompt;
+    struct prompt prompt = {0};
     int r = answer_prompt(a, true, 0, &passages, &file, &prompt, err);
     if (r < 0)
         return r;
@@ -415,6 +443,8 @@ static void run(struct work *work)
         model_generate(a); /* again, without context */
     else if (a->state == ANSWER_INDEX)
         after_index(a);
+    else if (a->state == ANSWER_EMBED)
+        retrieve(a);
     else if (answer_is_stopped(a))
         answer_end(a, -ERR_CANCELLED, NULL, "prepare", "cancelled", NULL, NULL);
     else

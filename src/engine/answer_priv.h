@@ -6,7 +6,14 @@
 #include "engine/research.h"
 #include "providers/run.h"
 
-enum answer_state { ANSWER_RESOLVE, ANSWER_INDEX, ANSWER_RETRIEVE, ANSWER_GENERATE, ANSWER_END };
+enum answer_state {
+    ANSWER_RESOLVE,
+    ANSWER_INDEX,
+    ANSWER_EMBED,
+    ANSWER_RETRIEVE,
+    ANSWER_GENERATE,
+    ANSWER_END
+};
 
 struct answer {
     struct work work;
@@ -21,7 +28,8 @@ struct answer {
     char source_id[STORE_ID_MAX], source_name[256], revision[65];
     char source_url[SOURCE_URL_MAX]; /* its location: without what a client's URL may hold */
     const char *source_type;
-    struct index *index; /* ref */
+    struct index *index;    /* ref */
+    struct vector_leg *leg; /* ref; or NULL */
     struct research research;
     struct passages passages;
     struct cite_scanner cites;

@@ -70,6 +70,8 @@ int engine_new(const struct engine_options *options, struct engine **ret, struct
     lock_init(&e->publish);
     lock_init(&e->rows);
     lock_init(&e->lock);
+    lock_init(&e->questions_lock);
+    list_init(&e->embed_queue);
     cond_init(&e->idle);
     map_init(&e->sources);
     list_init(&e->running);
@@ -89,6 +91,8 @@ int engine_new(const struct engine_options *options, struct engine **ret, struct
         engine_free(e);
         return r;
     }
+    if (e->options.embeds && engine_embedder(e))
+        embedding_resume(e);
     *ret = e;
     return 0;
 }
@@ -136,6 +140,7 @@ void engine_free(struct engine *e)
     lock_done(&e->publish);
     lock_done(&e->rows);
     lock_done(&e->lock);
+    questions_done(e);
     cond_done(&e->idle);
     mem_free(e);
 }

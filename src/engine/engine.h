@@ -55,6 +55,7 @@ struct engine_options {
     struct runner *runner;
     const struct engine_upstream *upstreams;
     size_t upstream_count;
+    bool embeds; /* a server: embeds what is indexed when the registry has an embedder */
 };
 
 int engine_new(const struct engine_options *options, struct engine **ret,
@@ -79,8 +80,9 @@ struct engine_caller {
     bool is_trusted; /* may name any path: the command line through the data directory's socket */
 };
 
+struct question_job;
 /*
- * Somebody who waits for an index job without holding a thread: embed it. `then` is submitted to the FAST lane when the job
+ * Somebody who waits for an index job, or for the vector of a question, without holding a thread: embed it. `then` is submitted to the FAST lane when the job
  * has ended, whatever its end, or when the wait was cut short (-ERR_CANCELLED). `then` and `follow` are set before the first use, the rest is the engine's.
  */
 struct index_waiter {
@@ -91,6 +93,9 @@ struct index_waiter {
     bool is_over;          /* result and why are set; before `then` runs */
     int result;
     struct err why;
+    struct question_job *question; /* the engine's: what it waits for instead */
+    bool has_asked;                /* the question was sent to the embedder */
+    char question_why[200];        /* why it has no vector, or "" */
 };
 /* Ends the wait now; true when there was one: then `then` does not run any more. Thread: any. */
 bool engine_wait_cancel(struct engine *e, struct index_waiter *w);
@@ -152,8 +157,8 @@ struct search_request {
 };
 #define ENGINE_WAITS 1
 /*
- * {"hits":[…],"note"}; indexes first when needed. 0; <0; or ENGINE_WAITS: an index job comes first, nothing was written, and
- * `wait` is submitted when that has ended: call again with the same. Blocks for
+ * {"hits":[…],"note"}; indexes first when needed. 0; <0; or ENGINE_WAITS: an index job or the question's vector comes first,
+ * nothing was written, and `wait` is submitted when that has ended: call again with the same. Blocks for
  * disk only.
  */
 int engine_search_json(struct engine *e, const struct engine_caller *who,

@@ -4,6 +4,7 @@
 #include "base/map.h"
 #include "engine/engine.h"
 #include "fetch/clone.h"
+#include "index/vectors.h"
 #include "retrieval/retrieval.h"
 
 #include <limits.h>
@@ -14,20 +15,39 @@
 
 struct index_job;
 struct bench_source;
+struct embed_job;
+
+#define EMBED_JOBS_MAX 2 /* sources being embedded at a time; others queue */
+#define QUESTIONS_KEPT_MAX 256
+#define VECTORS_SUFFIX ".hwv" /* "<source>-<8 hex digits of the embedder's key>.hwv" */
+
+/* What /v1/sources says of a source's vectors. */
+struct vector_state {
+    const char
+        *state; /* "queued" "embedding" "waiting" "ready" "stopped"; NULL: not looked at yet */
+    uint32_t covered, total, failed; /* chunks */
+    char why[200];
+    char stream[STORE_ID_MAX];
+    uint64_t told_ms,
+        join_cost_ms; /* monotonic time of the above; what joining index and vectors took */
+};
 
 /* A source that has been used since start: its open index and the job that is renewing it. */
 struct live_source {
     struct store_source row;
-    struct index *index;    /* ref; NULL until there is one */
-    struct index_job *job;  /* borrowed while it runs */
-    uint64_t checked_ms;    /* monotonic time of the last look at the tree */
-    uint64_t check_cost_ms; /* what that look took */
-    uint64_t used;          /* engine->uses when it was last named */
-    uint64_t remote_ms;     /* monotonic time of the last look at where it is fetched from */
-    bool is_fetch_failed;   /* that look, or the fetch, failed */
-    bool is_index_lost;     /* row.index_file cannot be used: not tried again */
-    bool is_merging;        /* segments of its index become one, in the background */
-    bool wants_rebuild;     /* the next job is to read and cut everything again */
+    struct index *index;         /* ref; NULL until there is one */
+    struct index_job *job;       /* borrowed while it runs */
+    uint64_t checked_ms;         /* monotonic time of the last look at the tree */
+    uint64_t check_cost_ms;      /* what that look took */
+    uint64_t used;               /* engine->uses when it was last named */
+    uint64_t remote_ms;          /* monotonic time of the last look at where it is fetched from */
+    bool is_fetch_failed;        /* that look, or the fetch, failed */
+    bool is_index_lost;          /* row.index_file cannot be used: not tried again */
+    bool is_merging;             /* segments of its index become one, in the background */
+    bool wants_rebuild;          /* the next job is to read and cut everything again */
+    struct vector_leg *leg;      /* ref; of this index or of the one before it; or NULL */
+    struct embed_job *embed_job; /* borrowed while it runs */
+    struct vector_state vectors;
     char lost_why[200];
 };
 
@@ -56,7 +76,15 @@ struct engine {
     uint64_t uses;
     struct list running;
     size_t running_count, call_count;
+    struct list embed_queue; /* of struct embed_job */
+    unsigned embed_running;
+    char embed_stopped
+        [200]; /* why the embedder is not asked any more: its key is refused …; or "" */
+    uint64_t embed_stopped_ms;
     bool stopping;
+    struct lock questions_lock;      /* the next two; innermost */
+    struct kept_question *questions; /* owned; QUESTIONS_KEPT_MAX */
+    uint64_t question_uses;
 };
 
 /* Whether running_enter would refuse now: asked before anything is made that would only be thrown away. */
@@ -157,9 +185,59 @@ int publish_update(struct engine *e, const char *id, struct index_update *u,
                    struct err *err) MUST_CHECK;
 /* Merges segments of the source's index until that is not due any more, unless somebody is at it. Blocks, long. */
 void merge_if_due(struct engine *e, const char *id, const _Atomic bool *cancel);
+/* The row of a source into the table of used sources. Blocks. */
+int source_load(struct engine *e, const char *tenant, const char *id, struct err *err) MUST_CHECK;
+
+/* embedding.c. The embedder, when chunks and questions are to be embedded; else NULL. */
+const struct embedder *engine_embedder(const struct engine *e);
+/* Starts the job that embeds what a source's newest index has and its vector file has not, or tells the one that runs. */
+void embedding_start(struct engine *e, const char *source_id);
+/*
+ * The same for a snapshot that will soon be replaced: not when a job has just been at it, in proportion to what joining
+ * vectors and index takes. What is left out is made up for by a later snapshot, or by a search that lacks the vectors.
+ */
+void embedding_follow(struct engine *e, const char *source_id);
+/* The source is being removed: its job ends without it. With e->lock held. */
+void embedding_stop(struct engine *e, struct live_source *s);
+/* At start: goes on where an earlier process was. */
+void embedding_resume(struct engine *e);
+/*
+ * The vectors of this index: a reference, or NULL. Where there are none yet a server starts the job that finds them; a
+ * command reads the file. Blocks.
+ */
+struct vector_leg *source_leg(struct engine *e, const char *id, struct index *ix);
+/* "vectors": … of a source; with e->lock held. live may be NULL. */
+void embedding_put_state(const struct engine *e, const struct live_source *live,
+                         struct json_writer *w);
+
+/*
+ * question.c. Asks for the vector of a question. 0: go on (question_vector has it, or w->question_why says why not);
+ * ENGINE_WAITS: `then` is submitted when it is there, or will not be. Blocks never.
+ */
+int question_ask(struct engine *e, struct index_waiter *w, struct span question,
+                 unsigned dims) MUST_CHECK;
+/* A copy of the kept vector, owned by the caller; NULL when there is none of these dimensions. */
+float *question_vector(struct engine *e, struct span question, unsigned dims);
+/* Puts both into the options of a search; NULL: by words only. */
+static inline void retrieve_by_vectors(struct retrieval_options *o, const struct vector_leg *leg,
+                                       const float *vector)
+{
+    if (!leg || !vector)
+        return;
+    o->vectors = leg;
+    o->query_vector = vector;
+    o->query_dims = vector_leg_dims(leg);
+}
+void questions_done(struct engine *e);
+/* Ends the wait by submitting `then`; with e->lock held. */
+void question_cut_wait(struct engine *e, struct index_waiter *w);
+/* The waiter goes; with e->lock held. */
+void question_forget(struct index_waiter *w);
 
 /* leftovers.c: removes files of the index folder that no source refers to: what a kill left behind. Blocks. */
 void remove_leftovers(struct engine *e);
+/* Removes the vectors of a source, by whatever embedder. Blocks. */
+void remove_vectors(const struct engine *e, const char *source_id);
 
 /*
  * remote.c: repositories of other machines. A source's job calls remote_fetch first: what it indexes is the tree in *ret. Both block.

@@ -56,6 +56,7 @@ struct index_job {
     struct index_changes changes;
     struct list waiters; /* under engine->lock */
     uint64_t told_ms;    /* when progress was last said */
+    bool has_published;  /* a part of what it has read is the source's index */
 };
 
 static void say(struct index_job *job, const char *stage, double progress, const char *message)
@@ -209,6 +210,7 @@ static int checkpoint(struct index_job *job, struct index_update *u, struct err 
 {
     struct source_change change = {.revision = job->revision, .fingerprint = ""};
     int r = publish_update(job->engine, job->source_id, u, &change, 0, false, err);
+    job->has_published = true;
     merge_if_due(job->engine, job->source_id, stream_stop_flag(job->running.stream));
     return r;
 }
@@ -323,6 +325,8 @@ static bool release(struct engine *e, struct index_waiter *w, int result, const 
 
 void indexing_cut_wait(struct engine *e, struct index_waiter *w)
 {
+    if (w->question)
+        question_cut_wait(e, w);
     if (!w->waits)
         return;
     struct list *at = w->link.next;
@@ -336,9 +340,11 @@ void indexing_cut_wait(struct engine *e, struct index_waiter *w)
 bool engine_wait_cancel(struct engine *e, struct index_waiter *w)
 {
     lock_enter(&e->lock);
-    bool did = w->waits;
-    if (did)
+    bool did = w->waits || w->question;
+    if (w->waits)
         list_remove(&w->link);
+    if (w->question)
+        question_forget(w);
     w->waits = false;
     lock_leave(&e->lock);
     return did;
@@ -567,6 +573,9 @@ static void run_job(struct work *work)
     detach(job);
     stream_close(s, r == 0 ? "stop" : r == -ERR_CANCELLED ? "cancelled" : "error", NULL);
     release_waiters(job, r, &err);
+    if (r == 0 || job->has_published)
+        embedding_start(job->engine,
+                        job->source_id); /* and again when a merge replaces the index */
     merge_if_due(job->engine, job->source_id, stream_stop_flag(s)); /* nobody waits for it */
     job_free(job);
 }

@@ -36,13 +36,32 @@ static bool is_in_manifest(const struct sweep *s, struct span segment)
     return n < 0 || n >= (int)sizeof path || index_manifest_names(path, segment) != 0;
 }
 
+/* "<source>-<embedder>.hwv": whose. False when it is something else. */
+static bool vectors_source(struct span name, struct span *ret)
+{
+    size_t tail = sizeof "-01234567" VECTORS_SUFFIX - 1;
+    *ret = span_first(name, name.len > tail ? name.len - tail : 0);
+    return name.len > tail && name.ptr[name.len - tail] == '-' &&
+           span_ends(name, SPAN_LIT(VECTORS_SUFFIX));
+}
+
+static bool is_source(const struct sweep *s, struct span id)
+{
+    for (size_t i = 0; i < s->count; i++)
+        if (span_is(id, s->rows[i].id))
+            return true;
+    return false;
+}
+
 /*
  * "<source>.hwm", "<source>-<8>.hwi", each with ".partial" behind it while it is written. What was damaged and set aside
  * (".damaged-N") stays: a person may want to look at it, and there are few.
  */
 static bool is_left_over(const struct sweep *s, const char *file)
 {
-    struct span name = span_str(file);
+    struct span name = span_str(file), source;
+    if (vectors_source(name, &source))
+        return s->has_rows && !is_source(s, source);
     ptrdiff_t at = span_find(name, SPAN_LIT(".partial")); /* or ".partial.<6>" */
     bool is_partial = at >= 0;
     if (is_partial)
@@ -97,5 +116,18 @@ void remove_leftovers(struct engine *e)
     for (size_t i = 0; i < count; i++)
         store_source_done(&rows[i]);
     mem_free(rows);
+    (void)closedir(dir);
+}
+
+void remove_vectors(const struct engine *e, const char *source_id)
+{
+    struct dirent *d;
+    struct span source;
+    DIR *dir = opendir(e->index_dir);
+    if (!dir)
+        return;
+    while ((d = readdir(dir))) /* NOLINT(concurrency-mt-unsafe): dir is ours alone */
+        if (vectors_source(span_str(d->d_name), &source) && span_is(source, source_id))
+            (void)unlinkat(dirfd(dir), d->d_name, 0); /* a left-over is swept at the next start */
     (void)closedir(dir);
 }

@@ -116,6 +116,8 @@ int publish_update(struct engine *e, const char *id, struct index_update *u,
     lock_leave(&e->publish);
     index_unref(how.current);
     index_unref(next);
+    if (!is_last) /* else the job that ends starts it in any case */
+        embedding_follow(e, id);
     return r;
 }
 
@@ -189,5 +191,7 @@ void merge_if_due(struct engine *e, const char *id, const _Atomic bool *cancel)
         else if (r == 0)
             LOG_INFO("engine", "merged segments of an index", LOG_S("source", id),
                      LOG_U("segments", st.segments), LOG_U("ms", clock_ms() - began));
+        if (r == 0)
+            embedding_start(e, id); /* chunks have other numbers now */
     }
 }

@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "index/vectors.h"
 #include "ingest/filter_set.h"
 #include "ingest/ingest.h"
 #include "text/utf8.h"
@@ -72,7 +73,7 @@ static int bad_name(struct span name, struct err *err)
 
 /* ---- the table of used sources ---- */
 
-/* Makes room for one more: the source unused for longest goes, unless its job runs. With e->lock held. */
+/* Makes room for one more: the source unused for longest goes, unless something works on it. With e->lock held. */
 static struct live_source *evict(struct engine *e)
 {
     struct live_source *oldest = NULL;
@@ -83,7 +84,7 @@ static struct live_source *evict(struct engine *e)
         return NULL;
     while (map_each(&e->sources, &at, &key, &value)) {
         struct live_source *s = value;
-        if (!s->job && !s->is_merging && (!oldest || s->used < oldest->used))
+        if (!s->job && !s->embed_job && !s->is_merging && (!oldest || s->used < oldest->used))
             oldest = s;
     }
     return oldest ? map_remove(&e->sources, span_str(oldest->row.id)) : NULL;
@@ -93,6 +94,7 @@ void live_source_free(struct live_source *s)
 {
     if (!s)
         return;
+    vector_leg_unref(s->leg);
     index_unref(s->index);
     store_source_done(&s->row);
     mem_free(s);
@@ -123,6 +125,17 @@ static int source_adopt(struct engine *e, struct store_source *row, char ret_id[
         return err_set(err, ERR_NO_MEMORY, "out of memory");
     }
     return 0;
+}
+
+int source_load(struct engine *e, const char *tenant, const char *id, struct err *err)
+{
+    struct store_source row = {0};
+    char ret_id[STORE_ID_MAX];
+    int r = store_source_get(e->options.store, tenant, id, &row, err);
+    if (r == 0)
+        return source_adopt(e, &row, ret_id, err);
+    store_source_done(&row);
+    return r;
 }
 
 static bool set_text(char **field, const char *with)
@@ -568,12 +581,14 @@ int source_resolve(struct engine *e, const struct engine_caller *who, struct spa
                                  err);
 }
 
-/* Takes the source out of use; NULL when it is being indexed. */
+/* Takes the source out of use, also of its embedding; not while it is being indexed. */
 static int take_out(struct engine *e, const char *id, struct live_source **ret, struct err *err)
 {
     lock_enter(&e->lock);
     struct live_source *s = source_live(e, id);
     bool is_busy = s && s->job;
+    if (s && !is_busy)
+        embedding_stop(e, s);
     *ret = s && !is_busy ? map_remove(&e->sources, span_str(id)) : NULL;
     lock_leave(&e->lock);
     if (!is_busy)
@@ -607,6 +622,8 @@ int engine_source_delete(struct engine *e, const struct engine_caller *who, stru
             (void)unlink(buf_str(&path)); /* a left-over is swept at the next start */
         buf_done(&path);
     }
+    if (r == 0)
+        remove_vectors(e, id);
     /* The files that were fetched belong to the source with all of them. */
     if (r == 0 && strcmp(row.kind, SOURCE_KIND_GIT) == 0 &&
         !location_filters(span_str(row.location)).len)
@@ -777,8 +794,12 @@ bool source_fetch_failed(struct engine *e, const char *id)
     return failed;
 }
 
-static void put_source(struct json_writer *w, const struct store_source *s, bool is_indexing)
+static void put_source(struct engine *e, struct json_writer *w, const struct store_source *s)
 {
+    lock_enter(&e->lock);
+    const struct live_source *live = source_live(e, s->id);
+    bool is_indexing = live && live->job;
+    lock_leave(&e->lock);
     char when[40] = "";
     if (s->indexed_ms)
         clock_iso(s->indexed_ms, when, sizeof when);
@@ -802,6 +823,9 @@ static void put_source(struct json_writer *w, const struct store_source *s, bool
     jw_kint(w, "skipped", s->skipped);
     jw_kstr(w, "indexed_at", when[0] ? when : NULL);
     jw_kstr(w, "error", s->error[0] ? s->error : NULL);
+    lock_enter(&e->lock);
+    embedding_put_state(e, source_live(e, s->id), w);
+    lock_leave(&e->lock);
     jw_end_obj(w);
 }
 
@@ -818,11 +842,7 @@ int engine_sources_json(struct engine *e, const struct engine_caller *who, struc
     jw_key(&w, "sources");
     jw_arr(&w);
     for (size_t i = 0; i < n; i++) {
-        lock_enter(&e->lock);
-        const struct live_source *live = source_live(e, all[i].id);
-        bool is_indexing = live && live->job;
-        lock_leave(&e->lock);
-        put_source(&w, &all[i], is_indexing);
+        put_source(e, &w, &all[i]);
         store_source_done(&all[i]);
     }
     jw_end_arr(&w);
@@ -872,7 +892,11 @@ int engine_skipped_json(struct engine *e, const struct engine_caller *who, struc
             jw_end_obj(&w);
         }
         jw_end_arr(&w);
-        jw_kint(&w, "total", row.skipped);
+        lock_enter(&e->lock);
+        const struct live_source *live = source_live(e, id);
+        int64_t unembedded = live ? live->vectors.failed : 0; /* listed behind the files */
+        lock_leave(&e->lock);
+        jw_kint(&w, "total", row.skipped + unembedded);
         jw_end_obj(&w);
         if (buf_failed(out))
             r = err_set(err, ERR_TOO_LARGE, "too many files to list; ask for fewer with limit");

@@ -3,6 +3,7 @@
 
 #include "base/hash.h"
 #include "base/mem.h"
+#include "index/vectors.h"
 #include "text/lines.h"
 #include "text/utf8.h"
 
@@ -72,6 +73,15 @@ static void put_terms(struct json_writer *w, const struct index *ix, struct span
     jw_end_arr(w);
 }
 
+static void put_rank(struct json_writer *w, const char *key, uint32_t rank)
+{
+    jw_key(w, key);
+    if (rank)
+        jw_int(w, rank);
+    else
+        jw_null(w);
+}
+
 static void put_hit(struct json_writer *w, const struct passage *p, const struct search_request *q)
 {
     jw_obj(w);
@@ -83,8 +93,11 @@ static void put_hit(struct json_writer *w, const struct passage *p, const struct
     jw_key(w, "score");
     jw_num(w, (double)p->score);
     jw_kspan(w, "text", p->text);
-    if (q->explain)
+    if (q->explain) {
+        put_rank(w, "word_rank", p->word_rank);
+        put_rank(w, "vector_rank", p->vector_rank);
         put_terms(w, p->index, q->query, p->chunk);
+    }
     jw_end_obj(w);
 }
 
@@ -95,6 +108,8 @@ int engine_search_json(struct engine *e, const struct engine_caller *who,
     char id[STORE_ID_MAX], note[640];
     struct index *ix = NULL;
     struct passages found = {0};
+    struct vector_leg *leg = NULL;
+    float *vector = NULL;
     struct index_ask ask = {0};
     int r =
         source_resolve_wanted(e, who, q->source, &q->access, SPAN_NULL, &q->filters, id, &ask, err);
@@ -103,6 +118,19 @@ int engine_search_json(struct engine *e, const struct engine_caller *who,
     index_ask_done(&ask);
     struct retrieval_options o = {
         .max_passages = q->k, .token_budget = SIZE_MAX, .max_per_file = q->k};
+    if (r == 0 && (leg = source_leg(e, id, ix)) && vector_leg_dims(leg)) {
+        r = question_ask(e, wait, q->query, vector_leg_dims(leg));
+        if (r == ENGINE_WAITS) { /* wait and out may be gone: another worker has them */
+            vector_leg_unref(leg);
+            index_unref(ix);
+            return r;
+        }
+        vector = question_vector(e, q->query, vector_leg_dims(leg));
+        if (!vector && !note[0])
+            snprintf(note, 640, "Searched by words only: the query has no vector (%s).",
+                     wait->question_why[0] ? wait->question_why : "it was let go");
+        retrieve_by_vectors(&o, leg, vector);
+    }
     if (r == 0)
         r = retrieval_search(ix, q->query, &o, &found, err);
     if (r == 0) {
@@ -119,6 +147,8 @@ int engine_search_json(struct engine *e, const struct engine_caller *who,
         if (buf_failed(out))
             r = err_set(err, ERR_TOO_LARGE, "these passages are too long to show; ask for fewer");
     }
+    mem_free(vector);
+    vector_leg_unref(leg);
     index_unref(ix);
     return r;
 }

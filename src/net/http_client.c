@@ -248,9 +248,16 @@ static void call_finish(struct http_call *call, CURLcode code)
 
 static struct http_answer answer_of(const struct http_call *call)
 {
-    return (struct http_answer){call->status, span_str(call->content_type),
-                                span_str(call->location), call->retry_after_ms,
-                                call->result < 0 && !call->is_sent};
+    int64_t rate_wait_ms = 0;
+    for (size_t i = 0; i < ARRAY_LEN(call->rates); i++)
+        if (call->rates[i].is_used_up && call->rates[i].reset_ms > rate_wait_ms)
+            rate_wait_ms = call->rates[i].reset_ms;
+    return (struct http_answer){.status = call->status,
+                                .content_type = span_str(call->content_type),
+                                .location = span_str(call->location),
+                                .retry_after_ms = call->retry_after_ms,
+                                .rate_wait_ms = rate_wait_ms,
+                                .is_connect_failure = call->result < 0 && !call->is_sent};
 }
 
 static void hand_over_head(struct http_call *call)

@@ -57,8 +57,13 @@ struct http_answer {
     int status;               /* 0 when no answer came */
     struct span content_type; /* valid during the callback */
     struct span location;     /* of a 3xx that was not followed, as it came; valid likewise */
-    int64_t retry_after_ms;   /* from Retry-After (seconds or date), or -1 */
-    bool is_connect_failure;  /* nothing was sent to the other side: safe to try again */
+    int64_t retry_after_ms;   /* from Retry-After (seconds or date), retry-after-ms, or -1 */
+    /*
+     * Until there is something left of a rate that this answer used up (x-ratelimit-remaining-… of 0
+     * and its x-ratelimit-reset-…), or 0.
+     */
+    int64_t rate_wait_ms;
+    bool is_connect_failure; /* nothing was sent to the other side: safe to try again */
 };
 
 struct http_call_callbacks {

@@ -30,6 +30,51 @@ static int64_t read_retry_after(struct span value)
     return wait < LIMIT_HTTP_RETRY_AFTER_MS ? wait : LIMIT_HTTP_RETRY_AFTER_MS;
 }
 
+/* "1h2m3.5s", "120ms", "2": the time until a rate is whole again; 0 when it is not of that form. */
+static int64_t read_duration(struct span s)
+{
+    static const struct {
+        const char *unit;
+        double ms;
+    } units[] = {{"ms", 1}, {"h", 3.6e6}, {"m", 6e4}, {"s", 1e3}, {"", 1e3}};
+    double sum = 0;
+    while (s.len) {
+        double n = 0, scale = 0;
+        size_t i = 0, unit = 0;
+        for (; i < s.len && ((s.ptr[i] >= '0' && s.ptr[i] <= '9') || s.ptr[i] == '.'); i++) {
+            if (s.ptr[i] == '.')
+                scale = 1;
+            else if (scale > 0)
+                n += (s.ptr[i] - '0') * (scale /= 10);
+            else
+                n = n * 10 + (s.ptr[i] - '0');
+        }
+        struct span rest = span_skip(s, i);
+        while (unit + 1 < ARRAY_LEN(units) && !span_starts(rest, span_str(units[unit].unit)))
+            unit++;
+        if (!i || (!units[unit].unit[0] && rest.len))
+            return 0;
+        sum += n * units[unit].ms;
+        s = span_skip(rest, strlen(units[unit].unit));
+    }
+    return sum < (double)LIMIT_HTTP_RETRY_AFTER_MS ? (int64_t)sum : LIMIT_HTTP_RETRY_AFTER_MS;
+}
+
+/* x-ratelimit-{remaining,reset}-{requests,tokens} */
+static void take_rate(struct http_call *c, struct span name, struct span value)
+{
+    static const char *const kinds[] = {"requests", "tokens"};
+    char full[40];
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        snprintf(full, sizeof full, "x-ratelimit-remaining-%s", kinds[i]);
+        if (span_eq_nocase(name, span_str(full)))
+            c->rates[i].is_used_up = span_is(value, "0");
+        snprintf(full, sizeof full, "x-ratelimit-reset-%s", kinds[i]);
+        if (span_eq_nocase(name, span_str(full)))
+            c->rates[i].reset_ms = read_duration(value);
+    }
+}
+
 static bool take_field(struct http_call *c, struct span name, struct span value)
 {
     if (span_eq_nocase(name, SPAN_LIT("content-type"))) {
@@ -38,6 +83,13 @@ static bool take_field(struct http_call *c, struct span name, struct span value)
         c->content_type[kept.len] = 0;
     } else if (span_eq_nocase(name, SPAN_LIT("retry-after"))) {
         c->retry_after_ms = read_retry_after(value);
+    } else if (span_eq_nocase(name, SPAN_LIT("retry-after-ms"))) {
+        uint64_t ms; /* Azure and OpenAI: finer than the seconds beside it */
+        if (parse_u64(value, &ms))
+            c->retry_after_ms =
+                ms < LIMIT_HTTP_RETRY_AFTER_MS ? (int64_t)ms : LIMIT_HTTP_RETRY_AFTER_MS;
+    } else if (name.len > 12 && span_eq_nocase(span_first(name, 12), SPAN_LIT("x-ratelimit-"))) {
+        take_rate(c, name, value);
     } else if (span_eq_nocase(name, SPAN_LIT("location")) && !c->location) {
         c->location = mem_try_strndup(value.ptr, value.len);
         return c->location;
@@ -49,6 +101,7 @@ static void forget_head(struct http_call *c)
 {
     c->content_type[0] = 0;
     c->retry_after_ms = -1;
+    memset(c->rates, 0, sizeof c->rates);
     mem_free(c->location);
     c->location = NULL;
 }

@@ -56,6 +56,10 @@ struct http_call {
     char *location; /* owned; or NULL */
     int status;
     int64_t retry_after_ms;
+    struct http_rate {
+        bool is_used_up;
+        int64_t reset_ms;
+    } rates[2]; /* requests, tokens */
     char content_type[256];
     bool is_added; /* to curl's multi */
     bool is_connected, has_head, is_redirect;

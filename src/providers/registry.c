@@ -117,6 +117,7 @@ void registry_free(struct registry *r)
         mem_free(r->providers[i].endpoints);
     }
     mem_free(r->providers);
+    embedder_free(r->embedder);
     for (size_t i = 0; i < r->owned_count; i++) {
         explicit_bzero(r->owned[i], strlen(r->owned[i]));
         mem_free(r->owned[i]);
@@ -193,6 +194,8 @@ int registry_new(const struct registry_options *options, struct registry **ret, 
     }
     if (rc == 0)
         rc = registry_read_env(r, err);
+    if (rc == 0)
+        rc = registry_read_embedder(r, err);
     if (rc == 0)
         decide_default(r);
     if (!r || r->no_memory)

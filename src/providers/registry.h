@@ -47,6 +47,7 @@ struct registry_options {
     const char *config_dir;       /* DEEPWIKI_CONFIG_DIR or NULL */
     const char *default_provider; /* from options; NULL = first with a key, else local */
     const char *default_model;
+    const char *embedder; /* "TYPE[:MODEL]", "none", or NULL = DEEPWIKI_EMBEDDER_TYPE */
 };
 /* A bad configuration file is an error that names file and place. Blocks (reads files). */
 int registry_new(const struct registry_options *options, struct registry **ret,

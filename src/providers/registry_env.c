@@ -355,6 +355,7 @@ static int read_azure(struct registry *r, struct reg_provider *p, struct err *er
     for (size_t i = 0; base_count && key_count && (i < base_count || i < key_count); i++)
         if (list_piece(bases, i, &a.endpoint) && list_piece(keys, i, &a.key))
             add_azure(r, p, &a);
+    p->plain_count = p->endpoint_count;
     int rc = azure_more(r, p, err);
     if (!p->endpoint_count)
         p->missing = base_count ? p->kind->missing : must_be_set(r, p->kind->base_env);

@@ -122,16 +122,16 @@ static const char *type_name(const json_t *v)
     return "something else";
 }
 
-static int wrong(struct err *err, const char *file, const char *where, const char *want,
-                 const json_t *got)
+int registry_wrong(struct err *err, const char *file, const char *where, const char *want,
+                   const json_t *got)
 {
     err_set(err, ERR_INVALID, "%s: %s must be %s, not %s", file, where, want, type_name(got));
     err_hint(err, "correct it, or remove the file to use what is built in");
     return -ERR_INVALID;
 }
 
-static int load(const struct registry *r, const char *file, struct span text, json_t **ret,
-                struct err *err)
+int registry_load(const struct registry *r, const char *file, struct span text, json_t **ret,
+                  struct err *err)
 {
     json_t *v = json_read(text, err, NULL);
     if (!v) {
@@ -141,7 +141,7 @@ static int load(const struct registry *r, const char *file, struct span text, js
     }
     int rc = 0;
     if (!json_is_object(v))
-        rc = wrong(err, file, "the whole", "an object", v);
+        rc = registry_wrong(err, file, "the whole", "an object", v);
     else if (expand_all(r, v) < 0)
         rc = err_set(err, ERR_TOO_LARGE, "%s: a value is larger than %u bytes", file,
                      LIMIT_PROVIDER_VALUE);
@@ -153,12 +153,6 @@ static int load(const struct registry *r, const char *file, struct span text, js
 }
 
 /* ---- generator.json ---- */
-
-struct place {
-    const char *file;
-    char where[256];
-    struct err *err;
-};
 
 static const char *kept_json(struct registry *r, const json_t *v)
 {
@@ -177,10 +171,10 @@ static size_t positive(const json_t *obj, const char *key)
 }
 
 static int read_model(struct registry *r, struct reg_provider *p, const char *id, json_t *params,
-                      struct place *at)
+                      struct registry_place *at)
 {
     if (!json_is_object(params))
-        return wrong(at->err, at->file, at->where, "an object", params);
+        return registry_wrong(at->err, at->file, at->where, "an object", params);
     if (!*id || strlen(id) >= sizeof((struct provider_model *)0)->id)
         return err_set(at->err, ERR_INVALID, "%s: %s: a model's name has 1 to %zu bytes", at->file,
                        at->where, sizeof((struct provider_model *)0)->id - 1);
@@ -202,14 +196,15 @@ static int read_model(struct registry *r, struct reg_provider *p, const char *id
     return 0;
 }
 
-static int read_models(struct registry *r, struct reg_provider *p, json_t *models, struct place *at)
+static int read_models(struct registry *r, struct reg_provider *p, json_t *models,
+                       struct registry_place *at)
 {
     const char *id;
     json_t *params;
     char where[sizeof at->where];
     memcpy(where, at->where, sizeof where);
     if (!json_is_object(models))
-        return wrong(at->err, at->file, where, "an object", models);
+        return registry_wrong(at->err, at->file, where, "an object", models);
     p->model_count = 0;
     if (!p->default_model || !json_object_get(models, p->default_model))
         p->default_model = NULL; /* of the list that is replaced */
@@ -225,8 +220,8 @@ static int read_models(struct registry *r, struct reg_provider *p, json_t *model
     return 0;
 }
 
-static int read_text(struct registry *r, const json_t *obj, const char *key, const char **ret,
-                     const struct place *at)
+int registry_read_text(struct registry *r, const json_t *obj, const char *key, const char **ret,
+                       const struct registry_place *at)
 {
     const json_t *v = json_object_get(obj, key);
     char where[320];
@@ -234,16 +229,16 @@ static int read_text(struct registry *r, const json_t *obj, const char *key, con
     if (!v || json_is_null(v))
         return 0;
     if (!json_is_string(v))
-        return wrong(at->err, at->file, where, "a string", v);
+        return registry_wrong(at->err, at->file, where, "a string", v);
     if (json_string_length(v))
         *ret = registry_keep(r, json_span(v));
     return 0;
 }
 
-static int read_provider(struct registry *r, const char *id, json_t *v, struct place *at)
+static int read_provider(struct registry *r, const char *id, json_t *v, struct registry_place *at)
 {
     if (!json_is_object(v))
-        return wrong(at->err, at->file, at->where, "an object", v);
+        return registry_wrong(at->err, at->file, at->where, "an object", v);
     struct reg_provider *p = registry_find(r, span_str(id));
     if (!p)
         p = registry_add(r, registry_keep(r, span_str(id)));
@@ -254,7 +249,7 @@ static int read_provider(struct registry *r, const char *id, json_t *v, struct p
     if (p->is_local) /* built in as it is */
         return 0;
     const char *client_class = NULL;
-    int rc = read_text(r, v, "client_class", &client_class, at);
+    int rc = registry_read_text(r, v, "client_class", &client_class, at);
     if (rc == 0 && client_class && kind_find_class(client_class))
         p->kind = kind_find_class(client_class);
     json_t *custom = json_object_get(v, "supportsCustomModel"),
@@ -263,7 +258,7 @@ static int read_provider(struct registry *r, const char *id, json_t *v, struct p
     memcpy(where, at->where, sizeof where);
     if (rc == 0 && custom && !json_is_boolean(custom)) {
         snprintf(at->where, sizeof at->where, "%.200s.supportsCustomModel", where);
-        return wrong(at->err, at->file, at->where, "true or false", custom);
+        return registry_wrong(at->err, at->file, at->where, "true or false", custom);
     }
     if (custom)
         p->supports_custom = json_is_true(custom);
@@ -272,21 +267,21 @@ static int read_provider(struct registry *r, const char *id, json_t *v, struct p
         rc = read_models(r, p, models, at);
         memcpy(at->where, where, sizeof where);
     }
-    return rc < 0 ? rc : read_text(r, v, "default_model", &p->default_model, at);
+    return rc < 0 ? rc : registry_read_text(r, v, "default_model", &p->default_model, at);
 }
 
 int registry_read_generator(struct registry *r, const char *name, struct span text, struct err *err)
 {
     json_t *all = NULL;
-    struct place at = {.file = name, .err = err};
-    int rc = load(r, name, text, &all, err);
+    struct registry_place at = {.file = name, .err = err};
+    int rc = registry_load(r, name, text, &all, err);
     if (rc < 0)
         return rc;
     json_t *providers = json_object_get(all, "providers"), *v;
     const char *id;
-    rc = read_text(r, all, "default_provider", &r->file_default, &at);
+    rc = registry_read_text(r, all, "default_provider", &r->file_default, &at);
     if (rc == 0 && providers && !json_is_object(providers))
-        rc = wrong(err, name, "providers", "an object", providers);
+        rc = registry_wrong(err, name, "providers", "an object", providers);
     json_object_foreach(providers, id, v)
     {
         if (rc < 0)
@@ -302,7 +297,7 @@ int registry_read_generator(struct registry *r, const char *name, struct span te
 
 /* Without `is_optional` it has to be there; *ret stays what it is when it is not. */
 static int read_dollars(const json_t *v, const char *key, bool is_optional, double *ret,
-                        const struct place *at)
+                        const struct registry_place *at)
 {
     const json_t *n = json_object_get(v, key);
     char where[320];
@@ -312,7 +307,7 @@ static int read_dollars(const json_t *v, const char *key, bool is_optional, doub
     if (!n)
         return err_set(at->err, ERR_INVALID, "%s: %s is missing", at->file, where);
     if (!json_is_number(n))
-        return wrong(at->err, at->file, where, "a number", n);
+        return registry_wrong(at->err, at->file, where, "a number", n);
     *ret = json_number_value(n);
     if (!isfinite(*ret) || *ret < 0 || *ret > 1e6)
         return err_set(at->err, ERR_INVALID, "%s: %s must be between 0 and 1000000", at->file,
@@ -320,11 +315,12 @@ static int read_dollars(const json_t *v, const char *key, bool is_optional, doub
     return 0;
 }
 
-static int read_price(struct registry *r, const char *key, const json_t *v, const struct place *at)
+static int read_price(struct registry *r, const char *key, const json_t *v,
+                      const struct registry_place *at)
 {
     struct provider_price price = {.is_known = true};
     if (!json_is_object(v))
-        return wrong(at->err, at->file, at->where, "an object", v);
+        return registry_wrong(at->err, at->file, at->where, "an object", v);
     int rc = read_dollars(v, "input_per_1m_tokens", false, &price.input_per_million, at);
     price.cached_per_million = price.cache_write_per_million = price.input_per_million;
     if (rc == 0)
@@ -351,14 +347,14 @@ static int read_price(struct registry *r, const char *key, const json_t *v, cons
 int registry_read_pricing(struct registry *r, const char *name, struct span text, struct err *err)
 {
     json_t *all = NULL;
-    struct place at = {.file = name, .err = err};
-    int rc = load(r, name, text, &all, err);
+    struct registry_place at = {.file = name, .err = err};
+    int rc = registry_load(r, name, text, &all, err);
     if (rc < 0)
         return rc;
     json_t *prices = json_object_get(all, "pricing"), *v;
     const char *key;
     if (prices && !json_is_object(prices))
-        rc = wrong(err, name, "pricing", "an object", prices);
+        rc = registry_wrong(err, name, "pricing", "an object", prices);
     else if (json_object_size(prices) > LIMIT_PRICES_COUNT)
         rc = err_set(err, ERR_TOO_LARGE, "%s: more than %d prices", name, LIMIT_PRICES_COUNT);
     json_object_foreach(prices, key, v)

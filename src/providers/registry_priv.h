@@ -45,6 +45,7 @@ struct reg_provider {
     size_t model_count;
     struct provider_endpoint *endpoints; /* owned */
     size_t endpoint_count;
+    size_t plain_count;  /* azure: of AZURE_OPENAI_*; those of the AZURE_HA forms follow */
     const char *missing; /* why it cannot be used, or NULL */
 };
 
@@ -59,6 +60,7 @@ struct registry {
     const char *file_default;     /* default_provider of generator.json, or NULL */
     const char *default_provider; /* decided */
     const char *default_model;    /* asked for by options; or NULL */
+    struct embedder *embedder;    /* owned; or NULL */
 };
 
 /* A registry with what is built in, no endpoints. NULL without memory. */
@@ -81,6 +83,27 @@ int registry_read_pricing(struct registry *r, const char *name, struct span text
                           struct err *err) MUST_CHECK;
 /* Reads a file of at most LIMIT_PROVIDER_CONFIG; 1 when there is none. */
 int registry_read_file(const char *path, struct buf *out, struct err *err) MUST_CHECK;
+
+/*
+ * A file of the configuration with ${NAME} replaced in all its strings; an object. Caller:
+ * json_decref. registry_read_text: one string of an object, kept; *ret stays where it is absent,
+ * null or empty.
+ */
+int registry_load(const struct registry *r, const char *file, struct span text, json_t **ret,
+                  struct err *err) MUST_CHECK;
+int registry_wrong(struct err *err, const char *file, const char *where, const char *want,
+                   const json_t *got);
+struct registry_place {
+    const char *file;
+    char where[256];
+    struct err *err;
+};
+int registry_read_text(struct registry *r, const json_t *obj, const char *key, const char **ret,
+                       const struct registry_place *at) MUST_CHECK;
+
+/* embed_config.c: the embedder that is asked for, after the endpoints are known. */
+int registry_read_embedder(struct registry *r, struct err *err) MUST_CHECK;
+void embedder_free(struct embedder *e);
 
 /* registry_env.c: endpoints of every provider; -ERR_INVALID for text that is not of its form. */
 int registry_read_env(struct registry *r, struct err *err) MUST_CHECK;

@@ -143,7 +143,7 @@ static bool is_region(const char *region)
     return n > 0 && n < 64;
 }
 
-static int check(const struct wire_target *t, struct err *err)
+int wire_bedrock_check(const struct wire_target *t, struct err *err)
 {
     bool has_pair =
         t->access_key_id && *t->access_key_id && t->secret_access_key && *t->secret_access_key;
@@ -160,7 +160,7 @@ static int check(const struct wire_target *t, struct err *err)
     return -ERR_INVALID;
 }
 
-static int write_url(const struct wire_target *t, bool stream, struct wire_request *ret,
+int wire_bedrock_url(const struct wire_target *t, const char *action, struct wire_request *ret,
                      struct err *err)
 {
     struct buf url = BUF_INIT(LIMIT_WIRE_URL);
@@ -175,7 +175,7 @@ static int write_url(const struct wire_target *t, bool stream, struct wire_reque
     }
     buf_puts(&url, "/model/");
     wire_put_encoded(&url, span_str(t->model));
-    buf_puts(&url, stream ? "/converse-stream" : "/converse");
+    buf_puts(&url, action);
     if (r == 0)
         r = wire_url_take(ret, &url, err);
     buf_done(&url);
@@ -187,8 +187,10 @@ static struct span host_to_sign(struct span authority, bool is_https)
     return wire_without(authority, is_https ? ":443" : ":80");
 }
 
-static int put_signature(const struct wire_target *t, struct wire_request *r, struct err *err)
+int wire_bedrock_sign(const struct wire_target *t, struct wire_request *r, struct err *err)
 {
+    if (t->api_key && *t->api_key)
+        return wire_header_key(r, t, "Authorization", err);
     struct span url = span_str(r->url);
     bool is_https = span_starts(url, SPAN_LIT("https://"));
     struct span rest = span_skip(url, is_https ? 8 : 7);
@@ -222,17 +224,15 @@ static int build(const struct wire_target *t, struct span prompt, bool stream,
     if (r == 0 && (!t->model || !*t->model))
         r = err_set(err, ERR_INVALID, "Bedrock: no model is named");
     if (r == 0)
-        r = check(t, err);
+        r = wire_bedrock_check(t, err);
     if (r == 0)
-        r = write_url(t, stream, &req, err);
+        r = wire_bedrock_url(t, stream ? "/converse-stream" : "/converse", &req, err);
     if (r == 0)
         r = write_body(t, prompt, &req, err);
     if (r == 0)
         r = wire_headers_common(&req, t, stream, "application/vnd.amazon.eventstream", err);
-    if (r == 0 && t->api_key && *t->api_key)
-        r = wire_header_key(&req, t, "Authorization", err);
-    else if (r == 0)
-        r = put_signature(t, &req, err);
+    if (r == 0)
+        r = wire_bedrock_sign(t, &req, err);
     if (r < 0)
         wire_request_done(&req);
     *ret = req;

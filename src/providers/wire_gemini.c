@@ -162,8 +162,8 @@ static int write_body(const struct wire_target *t, struct span prompt, struct wi
     return r;
 }
 
-static int write_url(const struct wire_target *t, bool stream, struct wire_request *ret,
-                     struct err *err)
+int wire_gemini_url(const struct wire_target *t, const char *action, struct wire_request *ret,
+                    struct err *err)
 {
     struct span base, model = span_str(t->model);
     int r = wire_base_url(t->base_url, &base, err);
@@ -178,7 +178,7 @@ static int write_url(const struct wire_target *t, bool stream, struct wire_reque
         model = span_skip(model, 7);
     buf_puts(&url, "/models/");
     wire_put_encoded(&url, model);
-    buf_puts(&url, stream ? ":streamGenerateContent?alt=sse" : ":generateContent");
+    buf_puts(&url, action);
     r = wire_url_take(ret, &url, err);
     buf_done(&url);
     return r;
@@ -190,7 +190,8 @@ static int build(const struct wire_target *t, struct span prompt, bool stream,
     struct wire_request req;
     int r = wire_request_init(&req, err);
     if (r == 0)
-        r = write_url(t, stream, &req, err);
+        r = wire_gemini_url(t, stream ? ":streamGenerateContent?alt=sse" : ":generateContent", &req,
+                            err);
     if (r == 0)
         r = wire_header_key(&req, t, "x-goog-api-key", err);
     if (r == 0)

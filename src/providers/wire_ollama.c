@@ -87,7 +87,8 @@ static int write_body(const struct wire_target *t, struct span prompt, bool stre
 }
 
 /* OLLAMA_HOST may come without a scheme, and with the path of either API. */
-static int write_url(const struct wire_target *t, struct wire_request *ret, struct err *err)
+int wire_ollama_url(const struct wire_target *t, const char *path, struct wire_request *ret,
+                    struct err *err)
 {
     struct span base = SPAN_NULL, given = span_trim(span_str(t->base_url));
     struct buf full = BUF_INIT(LIMIT_WIRE_URL), url = BUF_INIT(LIMIT_WIRE_URL);
@@ -98,7 +99,7 @@ static int write_url(const struct wire_target *t, struct wire_request *ret, stru
                               : wire_base_url(buf_str(&full), &base, err);
     if (r == 0) {
         buf_put_span(&url, wire_without(wire_without(base, "/v1"), "/api"));
-        buf_puts(&url, "/api/chat");
+        buf_puts(&url, path);
         r = wire_url_take(ret, &url, err);
     }
     buf_done(&full);
@@ -112,7 +113,7 @@ static int build(const struct wire_target *t, struct span prompt, bool stream,
     struct wire_request req;
     int r = wire_request_init(&req, err);
     if (r == 0)
-        r = write_url(t, &req, err);
+        r = wire_ollama_url(t, "/api/chat", &req, err);
     if (r == 0)
         r = wire_header_key(&req, t, "Authorization", err);
     if (r == 0)

@@ -218,26 +218,30 @@ static const char *deployment_of(const struct wire_target *t)
     return t->deployment && *t->deployment ? t->deployment : t->model;
 }
 
-static int write_azure_url(const struct wire_target *t, struct span base, struct wire_request *ret,
-                           struct err *err)
+int wire_azure_url(const struct wire_target *t, const char *action, struct wire_request *ret,
+                   struct err *err)
 {
+    struct span base;
+    int r = wire_base_url(t->base_url, &base, err);
+    if (r < 0)
+        return r;
     struct buf url = BUF_INIT(LIMIT_WIRE_URL);
     base = wire_without(wire_without(base, "/v1"), "/openai"); /* as the portal's pages show it */
     buf_put_span(&url, base);
     if (t->use_v1) {
-        buf_puts(&url, "/openai/v1/chat/completions");
+        buf_printf(&url, "/openai/v1/%s", action);
     } else {
         buf_puts(&url, "/openai/deployments/");
         wire_put_encoded(&url, span_str(deployment_of(t)));
-        buf_puts(&url, "/chat/completions?api-version=");
+        buf_printf(&url, "/%s?api-version=", action);
         wire_put_encoded(&url, span_str(t->api_version));
     }
-    int r = wire_url_take(ret, &url, err);
+    r = wire_url_take(ret, &url, err);
     buf_done(&url);
     return r;
 }
 
-static int check_azure(const struct wire_target *t, struct err *err)
+int wire_azure_check(const struct wire_target *t, struct err *err)
 {
     if (!deployment_of(t) || !*deployment_of(t))
         return err_set(err, ERR_INVALID, "Azure: no deployment is named");
@@ -252,14 +256,11 @@ static int build_azure(const struct wire_target *t, struct span prompt, bool str
                        struct wire_request *ret, struct err *err)
 {
     struct wire_request req;
-    struct span base;
     int r = wire_request_init(&req, err);
     if (r == 0)
-        r = check_azure(t, err);
+        r = wire_azure_check(t, err);
     if (r == 0)
-        r = wire_base_url(t->base_url, &base, err);
-    if (r == 0)
-        r = write_azure_url(t, base, &req, err);
+        r = wire_azure_url(t, "chat/completions", &req, err);
     if (r == 0)
         r = wire_header_key(&req, t, "api-key", err);
     if (r == 0)

@@ -35,6 +35,21 @@ struct span wire_without(struct span base, const char *suffix);
 void wire_put_encoded(struct buf *out, struct span s);
 int wire_url_take(struct wire_request *r, struct buf *url, struct err *err) MUST_CHECK;
 
+/* The formats' own addresses: what follows the model, deployment or base is `action`. */
+int wire_azure_check(const struct wire_target *t, struct err *err) MUST_CHECK;
+int wire_azure_url(const struct wire_target *t, const char *action, struct wire_request *ret,
+                   struct err *err) MUST_CHECK;
+int wire_gemini_url(const struct wire_target *t, const char *action, struct wire_request *ret,
+                    struct err *err) MUST_CHECK;
+int wire_ollama_url(const struct wire_target *t, const char *path, struct wire_request *ret,
+                    struct err *err) MUST_CHECK;
+int wire_bedrock_check(const struct wire_target *t, struct err *err) MUST_CHECK;
+int wire_bedrock_url(const struct wire_target *t, const char *action, struct wire_request *ret,
+                     struct err *err) MUST_CHECK;
+/* A bearer token where there is one, else a signature over what the request holds so far. */
+int wire_bedrock_sign(const struct wire_target *t, struct wire_request *r,
+                      struct err *err) MUST_CHECK;
+
 /* The body being written and the parameters that go into it. */
 struct wire_body {
     struct buf buf;

@@ -20,7 +20,18 @@ path decides the format, as it does with the real ones. Settings:
     error=N        the format's error event after N       comments=S  a comment each S seconds while silent (SSE)
     times=N        what fails, fails N times per script and run name (run=X); then all is well
 
-GET /_log: list of requests in order: path, query, format, headers, model, key, role, prompt, stream, signature (what is
+Embeddings (/embeddings, :batchEmbedContents, /api/embed, /api/embeddings, /invoke) take status, retry, words, key, slow, times
+and of their own:
+
+    dims=N         numbers of a vector (16)               most=N      characters of a text; more of it is "too long"
+    batch=N        texts of a request; more are too many  old=1       Ollama without /api/embed
+    odd=W          a text with the word W gets one        null=W      … gets null
+                   number more; odd1=W only once          die=W       … and the answer is 500
+    float=1        numbers although base64 was asked for  alike=A~B   the words A and B mean the same
+
+A vector counts the words of its text by their stems' hashes, so that texts that share words are alike. The log has "texts".
+
+GET /_log: list of requests in order: path, query, format ("embed" for embeddings), headers, model, key, role, prompt, stream, signature (what is
 wrong with it, or null), tokens sent, done (as scripted), cut, closed (by the client), closed_at, began_at (Unix seconds).
 POST /_reset forgets them.
 
@@ -31,15 +42,18 @@ api-version (classic), model (v1) or api-key are refused.
 """
 import argparse
 import asyncio
+import base64
 import hashlib
 import hmac
 import json
+import re
 import struct
 import sys
 import time
 import urllib.parse
 import zlib
 
+EMBEDDINGS = {"embeddings", "batchEmbedContents", "embed", "invoke"}
 FAILURES = {"status", "cut", "trunc", "stall", "bad", "error", "slow", "refuse", "after"}
 seen = []
 failed = {}
@@ -57,20 +71,25 @@ def script_of(path):
 
 
 def format_of(path):
+    """Whose requests and errors these are, for chats and for embeddings."""
     path = path.partition("?")[0]
-    if ":streamGenerateContent" in path:
+    if path.endswith((":streamGenerateContent", ":batchEmbedContents")):
         return "gemini"
-    if path.endswith("/converse-stream"):
+    if path.endswith(("/converse-stream", "/invoke")):
         return "bedrock"
-    if path.endswith("/openai/v1/chat/completions"):
+    if path.endswith(("/openai/v1/chat/completions", "/openai/v1/embeddings")):
         return "azure_v1"
     if "/openai/deployments/" in path:
         return "azure"
-    if path.endswith("/api/chat"):
+    if path.endswith(("/api/chat", "/api/embed", "/api/embeddings")):
         return "ollama"
     if path.endswith("/messages"):
         return "anthropic"
     return "openai"
+
+
+def is_embedding(path):
+    return path.partition("?")[0].rpartition("/")[2].rpartition(":")[2] in EMBEDDINGS
 
 
 def key_of(headers):
@@ -84,6 +103,57 @@ def prompt_of(format_name, body):
         return "".join(p.get("text", "") for c in body.get("contents", []) for p in c.get("parts", []))
     content = body.get("messages", [{}])[0].get("content", "") # Bedrock: blocks of text
     return content if isinstance(content, str) else "".join(p.get("text", "") for p in content)
+
+
+def texts_of(asked):
+    """The texts to embed, in any of the formats."""
+    if "requests" in asked:
+        return ["".join(p.get("text", "") for p in r["content"]["parts"]) for r in asked["requests"]]
+    value = asked.get("input", asked.get("prompt", asked.get("inputText", [])))
+    return [value] if isinstance(value, str) else value
+
+
+def vector_of(text, settings):
+    dims = int(settings.get("dims", 16))
+    alike = dict([settings["alike"].split("~", 1)] if "alike" in settings else [])
+    values = [0.0] * dims
+    for word in re.findall(r"[a-z]{3,}", text.lower()):
+        values[zlib.crc32(alike.get(word, word).encode()) % dims] += 1.0
+    values[zlib.crc32(text.encode()) % dims] += 0.25
+    return values
+
+
+def spoilt(values, text, settings, key):
+    if settings.get("null", "\0") in text:
+        return None
+    if settings.get("odd", "\0") in text:
+        return values + [1.0]
+    if settings.get("odd1", "\0") in text and not failed.get(key + text):
+        failed[key + text] = 1
+        return values + [1.0]
+    return values
+
+
+def base64_of(values):
+    return values and base64.b64encode(struct.pack(f"<{len(values)}f", *values)).decode()
+
+
+def embeddings(path, asked, vectors, settings):
+    """The answer's body in the format of the path."""
+    count = sum(len(t.split()) for t in texts_of(asked))
+    if path.endswith(":batchEmbedContents"):
+        return {"embeddings": [{"values": v} for v in vectors]}
+    if path.endswith("/api/embeddings"):
+        return {"embedding": vectors[0]}
+    if path.endswith("/api/embed"):
+        return {"model": asked.get("model"), "embeddings": vectors, "prompt_eval_count": count}
+    if path.endswith("/invoke"):
+        return {"embedding": vectors[0], "inputTextTokenCount": count}
+    is_base64 = asked.get("encoding_format") == "base64" and "float" not in settings
+    data = [{"object": "embedding", "index": i, "embedding": base64_of(v) if is_base64 else v}
+            for i, v in enumerate(vectors)]
+    return {"object": "list", "data": data[::-1], "model": asked.get("model"),
+            "usage": {"prompt_tokens": count, "total_tokens": count}}
 
 
 def sse(value, event=None):
@@ -418,10 +488,10 @@ def refusal(settings, form, record):
     if record["signature"]:
         body, extra = form.problem(403, record["signature"])
         return plain(403, body, extra)
-    if record["format"].startswith("azure") and not record["headers"].get("api-key"):
+    if record["wire"].startswith("azure") and not record["headers"].get("api-key"):
         return plain(401, {"error": {"code": "401", "message": "Access denied due to missing subscription key."}})
-    if (record["format"] == "azure" and "api-version=" not in record["query"]) \
-            or (record["format"] == "azure_v1" and not record["model"]):
+    if (record["wire"] == "azure" and "api-version=" not in record["query"]) \
+            or (record["wire"] == "azure_v1" and not record["model"]):
         return plain(404, {"error": {"code": "404", "message": "Resource not found"}})
     if "status" in settings:
         body, extra = form.problem(int(settings["status"]), form.words or "no")
@@ -437,24 +507,27 @@ def model_of(name, path, asked):
     if name == "gemini":
         return path.rpartition("/models/")[2].partition(":")[0]
     if name == "bedrock":
-        return path.rpartition("/model/")[2].removesuffix("/converse-stream")
+        return path.rpartition("/model/")[2].rpartition("/")[0]
     if name == "azure":
         return path.rpartition("/deployments/")[2].partition("/")[0]
     return asked.get("model")
 
 
-def record_of(path, headers, body):
-    name, asked = format_of(path), json.loads(body or b"{}")
+def record_of(path, headers, asked, body):
+    wire, embeds = format_of(path), is_embedding(path)
     first = (asked.get("messages") or asked.get("contents") or [{}])[0]
-    return {"path": path, "query": path.partition("?")[2], "format": name, "headers": headers,
-            "model": model_of(name, path, asked), "key": key_of(headers), "role": first.get("role"),
-            "prompt": prompt_of(name, asked), "stream": asked.get("stream"),
-            "signature": signature_problem(path, headers, body) if name == "bedrock" else None, "tokens": 0,
-            "done": False, "cut": False, "closed": False, "closed_at": None, "began_at": time.time()}
+    record = {"path": path, "query": path.partition("?")[2], "format": "embed" if embeds else wire, "wire": wire,
+              "headers": headers, "model": model_of(wire, path, asked), "key": key_of(headers), "role": first.get("role"),
+              "prompt": "" if embeds else prompt_of(wire, asked), "stream": asked.get("stream"),
+              "signature": signature_problem(path, headers, body) if wire == "bedrock" else None, "tokens": 0,
+              "done": False, "cut": False, "closed": False, "closed_at": None, "began_at": time.time()}
+    if embeds:
+        record.update(texts=texts_of(asked), dimensions=asked.get("dimensions"))
+    return record
 
 
 async def chat(writer, settings, record):
-    form = FORMATS[record["format"]](settings, record["key"])
+    form = FORMATS[record["wire"]](settings, record["key"])
     refused = refusal(settings, form, record)
     if refused:
         writer.write(refused)
@@ -463,6 +536,36 @@ async def chat(writer, settings, record):
                      "Connection: close\r\n\r\n".encode())
         await stream(writer, settings, form, record)
         writer.write(b"0\r\n\r\n")
+    await writer.drain()
+    record["done"] = True
+
+
+def embed_refusal(form, path, settings, texts):
+    status, words = 0, ""
+    if "old" in settings and path.endswith("/api/embed"):
+        return plain(404, "404 page not found")
+    if any(len(t) > int(settings.get("most", 1 << 30)) for t in texts):
+        status, words = 400, "the input length exceeds the context length"
+    elif len(texts) > int(settings.get("batch", 1 << 30)):
+        status, words = 413, "batch size exceeds what this server takes"
+    elif any(settings.get("die", "\0") in t for t in texts):
+        status, words = 500, "json: unsupported value: NaN"
+    if not status:
+        return None
+    body, extra = form.problem(status, words)
+    return plain(status, body, extra)
+
+
+async def embed(writer, settings, record, asked):
+    path, texts = record["path"].partition("?")[0], record["texts"]
+    form = FORMATS[record["wire"]](settings, record["key"])
+    await asyncio.sleep(float(settings.get("slow", 0)))
+    answer = refusal(settings, form, record) or embed_refusal(form, path, settings, texts)
+    if not answer:
+        vectors = [spoilt(vector_of(t, settings), t, settings, path) for t in texts]
+        record["tokens"] = len(texts)
+        answer = plain(200, embeddings(path, asked, vectors, settings))
+    writer.write(answer)
     await writer.drain()
     record["done"] = True
 
@@ -480,9 +583,11 @@ async def read_request(reader):
 async def chat_until_closed(reader, writer, path, headers, body):
     """One request a connection: each close is one run's."""
     settings, _ = script_of(path)
-    record = record_of(path, headers, body)
+    asked = json.loads(body or b"{}")
+    record = record_of(path, headers, asked, body)
     seen.append(record)
-    answer = asyncio.create_task(chat(writer, settings, record))
+    embeds = record["format"] == "embed"
+    answer = asyncio.create_task(embed(writer, settings, record, asked) if embeds else chat(writer, settings, record))
     gone = asyncio.create_task(reader.read(1))
     await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
     if answer.done():

@@ -118,6 +118,19 @@ static bool send_retry(struct upstream_conn *c, struct span path)
     return answer(c, "429 Too Many Requests", headers, SPAN_LIT("slow down"));
 }
 
+/* /rate/<remaining>/<reset> */
+static bool send_rate(struct upstream_conn *c, struct span path)
+{
+    struct span rest = span_skip(path, 6), remaining = SPAN_NULL;
+    IGNORE(!span_next(&rest, '/', &remaining));
+    char headers[200];
+    snprintf(headers, sizeof headers,
+             "x-ratelimit-reset-requests: 1ms\r\nX-RateLimit-Remaining-Tokens: " SPAN_FMT
+             "\r\nx-ratelimit-reset-tokens: " SPAN_FMT "\r\n",
+             SPAN_ARG(remaining), SPAN_ARG(rest));
+    return answer(c, "200 OK", headers, SPAN_LIT("fine"));
+}
+
 static bool handle(struct upstream_conn *c, struct span path, struct span head, struct span body)
 {
     if (span_is(path, "/hello"))
@@ -147,6 +160,8 @@ static bool handle(struct upstream_conn *c, struct span path, struct span head, 
         return answer(c, "503 Busy", "Content-Type: application/json\r\n", SPAN_LIT("{\"why\":1}"));
     if (span_starts(path, SPAN_LIT("/head/")))
         return send_head(c, path);
+    if (span_starts(path, SPAN_LIT("/rate/")))
+        return send_rate(c, path);
     if (span_starts(path, SPAN_LIT("/retry/")))
         return send_retry(c, path);
     if (span_starts(path, SPAN_LIT("/to/")))
@@ -216,6 +231,7 @@ static void note_end(void *ctx, const struct http_answer *a, int result, const c
     g->ends++;
     g->status = a->status;
     g->retry_after_ms = a->retry_after_ms;
+    g->rate_wait_ms = a->rate_wait_ms;
     g->is_connect_failure = a->is_connect_failure;
     g->result = result;
     snprintf(g->type, sizeof g->type, SPAN_FMT, SPAN_ARG(a->content_type));

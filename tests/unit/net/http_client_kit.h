@@ -28,7 +28,7 @@ struct got {
     sem_t done, paused;
     int start_result, heads, ends, pieces, status, result;
     bool is_connect_failure;
-    int64_t retry_after_ms;
+    int64_t retry_after_ms, rate_wait_ms;
     uint64_t started_ms, ended_ms;
     char type[64], why[512];
     struct err err;

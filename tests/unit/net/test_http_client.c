@@ -119,6 +119,32 @@ static void what_cannot_be_sent_is_refused(void **state)
     fixture_stop(&f);
 }
 
+static void rate_headers_say_how_long_nothing_is_left(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *path;
+        int64_t wait;
+    } rows[] = {{"/rate/0/1h2m3.5s", 3723500},
+                {"/rate/0/120ms", 120},
+                {"/rate/0/2", 2000},
+                {"/rate/17/6m0s", 0},
+                {"/rate/0/soon", 0},
+                {"/rate/0/3x", 0},
+                {"/rate/0/99999999999h", LIMIT_HTTP_RETRY_AFTER_MS}};
+    struct fixture f;
+    fixture_start(&f, NULL);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct got g;
+        got_init(&g, &f, rows[i].path);
+        ask(&g);
+        assert_int_equal(g.status, 200);
+        assert_int_equal(g.rate_wait_ms, rows[i].wait);
+        got_done(&g);
+    }
+    fixture_stop(&f);
+}
+
 static void retry_after_is_read_in_both_forms(void **state)
 {
     (void)state;
@@ -518,6 +544,7 @@ int main(void)
         cmocka_unit_test(the_request_is_sent_as_given_and_nothing_else),
         cmocka_unit_test(what_cannot_be_sent_is_refused),
         cmocka_unit_test(retry_after_is_read_in_both_forms),
+        cmocka_unit_test(rate_headers_say_how_long_nothing_is_left),
         cmocka_unit_test(an_answer_past_max_body_is_refused),
         cmocka_unit_test(a_paused_piece_comes_again_and_none_is_lost),
         cmocka_unit_test(resume_within_the_callback_counts),
