@@ -121,21 +121,30 @@ static void native_chunked(const struct stream_event *event, struct buf *out)
     buf_done(&sse);
 }
 
+/*
+ * Written once, into `out`: this is done for every token. The header's room is what the longest takes with the NUL that a
+ * buf puts after it; the JSON moves up to it. An event that does not fit fails `out`, like everywhere.
+ */
 static void native_ws(const struct stream_event *event, struct buf *out)
 {
-    struct buf json = BUF_INIT(EVENT_TEXT_MAX * 2);
-    buf_puts(&json, "{\"id\":");
-    buf_put_u64(&json, event->seq);
-    buf_printf(&json, ",\"event\":\"%s\",\"data\":", stream_event_name(event->type));
-    put_data(&json, event);
-    buf_putc(&json, '}');
-    if (buf_failed(&json)) {
-        out->failed = true;
-    } else {
-        ws_frame_header(out, 1, json.len);
-        buf_put_span(out, buf_span(&json));
-    }
-    buf_done(&json);
+    static const char room[WS_FRAME_HEADER_MAX + 1];
+    size_t at = out->len;
+    buf_put(out, room, sizeof room);
+    buf_puts(out, "{\"id\":");
+    buf_put_u64(out, event->seq);
+    buf_puts(out, ",\"event\":\"");
+    buf_puts(out, stream_event_name(event->type));
+    buf_puts(out, "\",\"data\":");
+    put_data(out, event);
+    buf_putc(out, '}');
+    if (buf_failed(out))
+        return;
+    size_t json = at + sizeof room, len = out->len - json;
+    out->len = at;
+    ws_frame_header(out, 1, len); /* within the room: cannot fail */
+    memmove(out->ptr + out->len, out->ptr + json, len);
+    out->len += len;
+    out->ptr[out->len] = 0;
 }
 
 static void gate(const struct stream_event *event, struct buf *out)

@@ -91,6 +91,7 @@ void ws_attach(struct ws *ws, struct byte_source *src);
 void ws_close(struct ws *ws, int code, const char *reason);
 struct loop *ws_loop(const struct ws *ws);
 /* Appends one unmasked server frame header for a payload of len bytes (opcode 1 text, 2 binary, 8..10 control). */
+#define WS_FRAME_HEADER_MAX 10 /* bytes it appends at most */
 void ws_frame_header(struct buf *out, int opcode, size_t len);
 
 /* ---- lifetime ---- */

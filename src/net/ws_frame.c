@@ -6,7 +6,7 @@
 
 void ws_frame_header(struct buf *out, int opcode, size_t len)
 {
-    uint8_t h[10] = {(uint8_t)(0x80 | opcode)};
+    uint8_t h[WS_FRAME_HEADER_MAX] = {(uint8_t)(0x80 | opcode)};
     size_t n = 2;
     if (len < 126) {
         h[1] = (uint8_t)len;
