@@ -263,8 +263,9 @@ static void set_git_dir(struct clone *c, const char *name)
 /* What a killed git leaves: locks that would stop the next one, and half packs. */
 static unsigned mend(const struct clone *c)
 {
+    static const char ref_lock[] = CLONE_REF ".lock";
     static const char *const locks[] = {"shallow.lock", "packed-refs.lock", "config.lock",
-                                        "HEAD.lock", CLONE_REF ".lock"};
+                                        "HEAD.lock", ref_lock};
     char path[PATH_MAX];
     unsigned packs = 0;
     for (size_t i = 0; i < ARRAY_LEN(locks); i++) {
@@ -286,6 +287,7 @@ static unsigned mend(const struct clone *c)
 
 static int transfer(struct clone *c, struct err *err)
 {
+    static const char filter[] = "--filter=blob:limit=" STRINGIFY(BLOB_LIMIT);
     struct buf setting = BUF_INIT(SOURCE_URL_MAX + 32);
     char refspec[SOURCE_BRANCH_MAX + 64];
     buf_puts(&setting, "remote.origin.url=");
@@ -301,7 +303,7 @@ static int transfer(struct clone *c, struct err *err)
                           "--no-auto-maintenance",
                           "--progress",
                           "--force",
-                          "--filter=blob:limit=" STRINGIFY(BLOB_LIMIT),
+                          filter,
                           "origin",
                           refspec,
                           NULL};
@@ -360,8 +362,8 @@ static int fetch(struct clone *c, struct err *err)
 
 static int read_revision(struct clone *c, char ret[65], struct err *err)
 {
-    static const char *const args[] = {"rev-parse", "--verify", "--quiet", CLONE_REF "^{commit}",
-                                       NULL};
+    static const char commit[] = CLONE_REF "^{commit}";
+    static const char *const args[] = {"rev-parse", "--verify", "--quiet", commit, NULL};
     struct buf out = BUF_INIT(256);
     struct git_call call = {
         .args = args, .timeout_ms = TIMEOUT_GIT_LOCAL_MS, .doing = "read", .out = &out};

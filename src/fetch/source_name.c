@@ -264,7 +264,7 @@ static int read_file_url(struct source_name *n, struct span whole, struct span r
     rest = cut_tail(n, rest, &tail);
     if (span_starts(rest, SPAN_LIT("localhost/")))
         rest = span_skip(rest, 9);
-    if (!rest.len || rest.ptr[0] != '/')
+    if (!span_starts(rest, SPAN_LIT("/")))
         return bad(whole, ERR_INVALID, err, "a file URL is file:///PATH");
     struct span path = strip_slashes(rest);
     n->path[0] = '/';
@@ -399,9 +399,10 @@ static bool is_scp_like(struct span text)
     return at > 0 && (slash < 0 || at < slash) && span_find_char(behind, ':') >= 0;
 }
 
-int source_name_parse(struct span text, struct span type, struct span branch, struct source_name *n,
-                      struct err *err)
+int source_name_parse(struct span text, struct span type, struct span branch,
+                      struct source_name *ret, struct err *err)
 {
+    struct source_name *n = ret;
     struct span rest;
     *n = (struct source_name){0};
     text = span_trim(text);

@@ -12,7 +12,7 @@ struct analysis {
 
 void analyze_text(struct analysis *a, struct span text);
 /* Folded copy of a word, underscores and combining marks left out, cut at ANALYZER_TERM_MAX. */
-size_t analyze_fold(struct span word, char ret[ANALYZER_TERM_MAX], bool *ret_ascii);
+size_t analyze_fold(struct span s, char ret[ANALYZER_TERM_MAX], bool *ret_ascii);
 
 /* ---- analyst.c ---- */
 
